@@ -1,0 +1,54 @@
+/** All limits in one place: the unit is in the name, the reason beside it. */
+export const limits = {
+  /** A sealed key as text: sixteen Tang advertisements nested three deep come to less. */
+  sealedKeyBytes: 256 * 1024,
+  /** A protected header's JSON: as above, decoded once. */
+  headerBytes: 192 * 1024,
+  /** `sss` inside `sss` inside …: nobody needs more, a hostile header could. */
+  pinDepth: 4,
+  /** Pins of one sealed key that go to the network: more would make the machine a tool for flooding others. */
+  networkPins: 16,
+  /** Pins of one sealed key in all. */
+  pins: 32,
+  /** systemd reads at most 64 MiB − 1 of a key; passphrases and key files are far below. */
+  keyBytes: 1024 * 1024,
+  /** Body of a `url:` answer unless `max-size` says otherwise: LUKS key files are at most a few KiB. */
+  urlBodyBytes: 8 * 1024,
+  /** Tang's answers are a few hundred bytes, its advertisement a few KiB. */
+  tangBodyBytes: 64 * 1024,
+  /** One HTTP exchange: a server that takes longer is asked again. */
+  httpTimeoutMs: 10_000,
+  /** config.yaml, crypttab. */
+  configBytes: 1024 * 1024,
+  /** LUKS2 header: binary header and JSON area, each copy at most 4 MiB (LUKS2 on-disk format §2.1). */
+  luksHeaderBytes: 4 * 1024 * 1024,
+  /** One TPM tool: an RSA primary on a slow discrete TPM takes half a minute. */
+  tpmToolTimeoutMs: 60_000,
+  /** What a tool under way still gets once nobody waits for it, so that it flushes its own session. */
+  tpmAbortGraceMs: 5_000,
+  /** Wait for the TPM lock: 64 volumes on a slow TPM, one after the other. */
+  tpmLockWaitMs: 600_000,
+  /** stdout and stderr of a child process: TPM tools print less than 4 KiB. */
+  childOutputBytes: 64 * 1024,
+  /** From SIGTERM to SIGKILL for a child process. */
+  childKillGraceMs: 1_000,
+  /** Until a client that does not read is given up. */
+  replyTimeoutMs: 10_000,
+  /** What is still under way after the reply (a session being flushed) is waited for no longer than this. */
+  aftermathMs: 8_000,
+  /** How often a handler looks whether its client is still there. */
+  clientPollMs: 200,
+  /** First and longest pause between two tries of a pin. */
+  retryFirstMs: 250,
+  retryLongestMs: 5_000,
+  /** `give-up-after` where config.yaml says nothing. */
+  giveUpAfterMs: 90_000,
+  /** systemd's abstract address is 108 bytes with its NUL and hex (unix(7)): 78 remain for a volume's name. */
+  volumeNameBytes: 78,
+  /** The same for a unit and its credential together. */
+  unitAndCredentialBytes: 83,
+  /** systemd refuses a credential over 1 MiB (src/core/exec-credential.c): one byte more is our refusal. */
+  credentialRefusalBytes: 1024 * 1024 + 1,
+  /** Random bytes that answer a failed request for a volume. */
+  volumeRefusalBytes: 64,
+} as const;

@@ -1,0 +1,125 @@
+/** What the core asks of the outside world. `os/` implements these; tests may too. */
+
+export interface Clock {
+  /** Monotonic milliseconds since an arbitrary start. */
+  nowMs(): number;
+  /** @throws AppError `stopped` once `signal` aborts */
+  sleep(ms: number, signal: AbortSignal): Promise<void>;
+}
+
+export interface Random {
+  bytes(count: number): Buffer;
+  /** Uniform in [0, 1), for jitter only. */
+  fraction(): number;
+}
+
+/** A file that has no name and lives in memory alone (memfd_create(2)): gone with the process that made it. */
+export interface MemoryFile extends Disposable {
+  readonly fd: number;
+  /** @throws AppError `unavailable` when it holds more than `maxBytes` */
+  read(maxBytes: number): Buffer;
+}
+
+export interface MemoryFiles {
+  create(contents?: Uint8Array): MemoryFile;
+}
+
+/** An argument of a child process; a memory file becomes the path under which the child sees it. */
+export type Argument = string | MemoryFile | { readonly prefix: string; readonly file: MemoryFile };
+
+export interface RunOptions {
+  readonly stdin?: Uint8Array;
+  /** Added to a fixed environment (`PATH`, `LC_ALL=C`). Never a secret. */
+  readonly environment?: Readonly<Record<string, string>>;
+  readonly timeoutMs: number;
+  readonly maxOutputBytes: number;
+  readonly signal?: AbortSignal;
+  /** Milliseconds that the child still gets after `signal` aborts, before SIGTERM; default 0. */
+  readonly abortGraceMs?: number;
+}
+
+export interface RunResult {
+  /** Exit status; a child that a signal ended throws `unavailable` instead. */
+  readonly status: number;
+  /** May hold a secret: never put it into an error. */
+  readonly stdout: Buffer;
+  readonly stderr: string;
+}
+
+export interface Runner {
+  /**
+   * @param tool absolute path
+   * @throws AppError `tool-missing`; `unavailable` (time limit, output limit, killed by a signal); `stopped`
+   */
+  run(tool: string, args: readonly Argument[], options: RunOptions): Promise<RunResult>;
+}
+
+/** A lock between processes that ends with its holder. `note` outlives a holder that was killed. */
+export interface HeldLock extends Disposable {
+  /** What the last holder had written and not cleared: it died in the middle. */
+  readonly leftBehind: string;
+  note(text: string): void;
+}
+
+export interface Locks {
+  /** @throws AppError `unavailable` (not to be had within `waitMs`); `stopped` */
+  acquire(name: string, waitMs: number, signal: AbortSignal): Promise<HeldLock>;
+}
+
+export interface Files {
+  /**
+   * @returns null when there is no such file
+   * @throws AppError `bad-config` (unreadable, not a file, larger than `maxBytes`)
+   */
+  read(path: string, maxBytes: number): Promise<Buffer | null>;
+  /**
+   * `length` bytes at `offset` of a file or block device, fewer at its end.
+   * @throws AppError `unavailable` (no such device yet, unreadable)
+   */
+  readRange(path: string, offset: number, length: number): Promise<Buffer>;
+  /** Names in a folder, sorted; empty when there is no such folder. */
+  list(path: string): Promise<string[]>;
+}
+
+export interface TlsSettings {
+  /** PEM; the system's store when absent. */
+  readonly ca?: Buffer;
+  /** SHA-256 of the server key's SubjectPublicKeyInfo. Given, the key alone decides: name, dates and issuer do not. */
+  readonly pinSha256?: Buffer;
+  /** PEM of the client's certificate and its key. */
+  readonly clientCertificate?: Buffer;
+  readonly clientKey?: Buffer;
+}
+
+export interface HttpRequest {
+  readonly method: 'GET' | 'POST';
+  readonly url: URL;
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly body?: Uint8Array;
+  readonly tls?: TlsSettings;
+  readonly maxBodyBytes: number;
+  readonly timeoutMs: number;
+  readonly signal: AbortSignal;
+}
+
+export interface HttpResponse {
+  readonly status: number;
+  /** May hold a secret. */
+  readonly body: Buffer;
+}
+
+export interface Http {
+  /**
+   * One exchange, no redirect followed, nothing kept for a later one.
+   * @throws AppError `unavailable` (anything between us and a complete answer, its size and time included);
+   *   `bad-config` (unusable `ca`, certificate or key); `stopped`
+   */
+  request(request: HttpRequest): Promise<HttpResponse>;
+}
+
+/** One line each; the journal's priorities (sd-daemon(3)). */
+export interface Logger {
+  info(line: string): void;
+  warning(line: string): void;
+  error(line: string): void;
+}

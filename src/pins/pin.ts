@@ -1,0 +1,74 @@
+import type { Files, Http, Random } from '../base/ports.ts';
+import type { Secret } from '../base/secret.ts';
+import type { Jwe } from '../jwe/compact.ts';
+import type { Tpm } from '../tpm/tpm.ts';
+
+export const pinNames = ['tpm2', 'tang', 'sss'] as const;
+export type PinName = (typeof pinNames)[number];
+
+/** One pin of a sealed key, for config.yaml's `allow` and for people. */
+export interface PinUse {
+  readonly pin: PinName;
+  /** Where it goes on the network. */
+  readonly url?: string;
+}
+
+/** What opening may use. */
+export interface OpenContext {
+  readonly tpm: Tpm;
+  readonly http: Http;
+  readonly random: Random;
+  /**
+   * Runs `once`, and runs it again after a pause while it throws `unavailable`, until the caller's patience ends.
+   * @param title names the pin in the error: `tang http://…`
+   */
+  attempt<T>(title: string, signal: AbortSignal, once: (signal: AbortSignal) => Promise<T>): Promise<T>;
+  /** Takes what still has to end (a session's flush) when nobody waits for its result any more. */
+  afterwards(leftover: Promise<unknown>): void;
+}
+
+/** What sealing may use. */
+export interface SealContext {
+  readonly tpm: Tpm;
+  readonly http: Http;
+  readonly random: Random;
+  readonly files: Files;
+  readonly signal: AbortSignal;
+  /**
+   * Shows `lines` and asks the person at the terminal.
+   * @throws AppError `refused` when there is no terminal, or the answer is no
+   */
+  confirm(lines: readonly string[], question: string): Promise<void>;
+  /** Seals with another pin: the way `sss` seals its shares. */
+  seal(pin: string, config: unknown, secret: Secret): Promise<string>;
+}
+
+/** A sealed key whose header was read and found well-formed: hostile still, until its content authenticates. */
+export interface SealedKey {
+  readonly pin: PinName;
+  /** For people: `tpm2`, `tang http://…`, `2 of {tpm2, tang http://…}`. */
+  readonly title: string;
+  /** This pin and those nested in it. */
+  readonly uses: readonly PinUse[];
+  /**
+   * @throws AppError `refused`, `pcr-mismatch`, `unavailable` (patience ended), `damaged`, `foreign-tpm`,
+   *   `tool-missing`, `stopped`
+   */
+  open(context: OpenContext, signal: AbortSignal): Promise<Secret>;
+}
+
+export interface Pin {
+  readonly name: PinName;
+  /**
+   * @param nested reads a sealed key inside this one, within the limits of the whole
+   * @returns null when the header names another pin
+   * @throws AppError `damaged` when it names this pin and is broken
+   */
+  parse(jwe: Jwe, nested: (text: string) => SealedKey): SealedKey | null;
+  /**
+   * @param config Clevis' configuration of the pin, parsed JSON
+   * @returns the JWE in compact serialization
+   * @throws AppError `bad-config`, `unavailable`, `refused`, `tool-missing`, `foreign-tpm`
+   */
+  seal(config: unknown, secret: Secret, context: SealContext): Promise<string>;
+}
