@@ -37,7 +37,7 @@ export type ErrorCode = keyof typeof exitStatusOf;
 
 export interface ErrorDetails {
   /** What the reader can do about it: one clause, lower case, no full stop. */
-  readonly hint?: string;
+  readonly hint?: string | undefined;
   readonly cause?: unknown;
 }
 
@@ -55,6 +55,12 @@ export class AppError extends Error {
 
   get exitStatus(): number {
     return exitStatusOf[this.code];
+  }
+
+  /** The same error, its message led by where it happened unless it says so already. */
+  at(where: string): AppError {
+    if (this.message.includes(where)) return this;
+    return new AppError(this.code, `${where}: ${this.message}`, { hint: this.hint, cause: this });
   }
 }
 

@@ -16,16 +16,26 @@ export const limits = {
   urlBodyBytes: 8 * 1024,
   /** Tang's answers are a few hundred bytes, its advertisement a few KiB. */
   tangBodyBytes: 64 * 1024,
+  /** Keys of one advertisement, and signatures: each pair can cost a verification of 3 ms. */
+  tangKeys: 32,
+  /** A URL in a sealed key: it comes back in every line about it. */
+  urlBytes: 1024,
   /** One HTTP exchange: a server that takes longer is asked again. */
   httpTimeoutMs: 10_000,
   /** config.yaml, crypttab. */
   configBytes: 1024 * 1024,
+  /** Aliases that config.yaml may expand to: a few lines of nested ones can stand for billions. */
+  yamlAliases: 100,
+  /** Keyslots, segments, tokens of one LUKS2 header, of each: cryptsetup has 32 places. */
+  luksObjects: 32,
   /** LUKS2 header: binary header and JSON area, each copy at most 4 MiB (LUKS2 on-disk format §2.1). */
   luksHeaderBytes: 4 * 1024 * 1024,
   /** One TPM tool: an RSA primary on a slow discrete TPM takes half a minute. */
   tpmToolTimeoutMs: 60_000,
   /** What a tool under way still gets once nobody waits for it, so that it flushes its own session. */
   tpmAbortGraceMs: 5_000,
+  /** PCRs of one policy: tpm2-tools 5.4 (Debian 12) unseals with no more. */
+  pcrsPerPolicy: 8,
   /** Wait for the TPM lock: 64 volumes on a slow TPM, one after the other. */
   tpmLockWaitMs: 600_000,
   /** stdout and stderr of a child process: TPM tools print less than 4 KiB. */

@@ -79,6 +79,8 @@ export interface Files {
   readRange(path: string, offset: number, length: number): Promise<Buffer>;
   /** Names in a folder, sorted; empty when there is no such folder. */
   list(path: string): Promise<string[]>;
+  /** Permission bits (inode(7)), 0 to 0o7777; null when there is no such file. @throws AppError `bad-config` */
+  mode(path: string): Promise<number | null>;
 }
 
 export interface TlsSettings {
@@ -122,4 +124,22 @@ export interface Logger {
   info(line: string): void;
   warning(line: string): void;
   error(line: string): void;
+}
+
+/** The connection that systemd accepted for us, ours alone. */
+export interface Connection {
+  /** The address that the client bound (unix(7)): NUL and a name when abstract, empty when it bound none. */
+  readonly peerAddress: Buffer;
+  /** SO_PEERCRED: who connected. */
+  readonly peer: { readonly pid: number; readonly uid: number };
+  /** The peer is root, or whoever we run as. */
+  readonly peerIsTrusted: boolean;
+  /** True once the client has closed its end, not merely said that it will send nothing. */
+  isGone(): boolean;
+  /**
+   * Writes all of `bytes` and ends with shutdown(SHUT_WR), which alone gives the client EOF while systemd holds
+   * its own copy of the connection.
+   * @throws AppError `stopped` when the client goes away or does not read for `timeoutMs`
+   */
+  send(bytes: Uint8Array, timeoutMs: number): Promise<void>;
 }

@@ -70,7 +70,7 @@ function combined(threshold: number, total: number, failures: readonly AppError[
   const chosen = first ?? only;
   const reasons = failures.map((failure) => failure.message).join('; ');
   return new AppError(chosen?.code ?? 'bug', `${threshold} of ${total} needed: ${reasons}`, {
-    ...(chosen?.hint === undefined ? {} : { hint: chosen.hint }),
+    hint: chosen?.hint,
     cause: failures,
   });
 }

@@ -1,0 +1,45 @@
+import type { Locks } from '../base/ports.ts';
+import { main } from '../cli/main.ts';
+import type { World } from '../cli/world.ts';
+import { takeConnection } from '../os/activation.ts';
+import { clock } from '../os/clock.ts';
+import { files } from '../os/files.ts';
+import { http } from '../os/http.ts';
+import { journal } from '../os/journal.ts';
+import { lockFolder, locksIn } from '../os/locks.ts';
+import { memoryFiles } from '../os/memory-files.ts';
+import { askSocket } from '../os/named-client.ts';
+import { runner } from '../os/processes.ts';
+import { random } from '../os/random.ts';
+import { print, readStandardInput, say, standardOutputIsTerminal } from '../os/standard-streams.ts';
+import { confirm } from '../os/terminal.ts';
+import { tpmDevice } from '../os/tpm-device.ts';
+import { tpmByTools } from '../tpm/tpm.ts';
+
+const stop = new AbortController();
+for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => stop.abort());
+
+/** Found when first needed: who uses no TPM needs no folder for its lock. */
+const locks: Locks = {
+  acquire: (...args) => locksIn(lockFolder(process.getuid?.() ?? 0, process.env)).acquire(...args),
+};
+
+const world: World = {
+  clock,
+  random,
+  files,
+  http,
+  tpm: tpmByTools({ runner, memoryFiles, locks }, { tcti: tpmDevice(process.env) }),
+  journal,
+  signal: stop.signal,
+  standardOutputIsTerminal,
+  takeConnection: () => takeConnection(process.env),
+  askSocket: (path, address, maxBytes) => askSocket(path, address, maxBytes, stop.signal),
+  readStandardInput,
+  print,
+  say,
+  confirm,
+};
+
+// Not process.exitCode: a name look-up that hangs would keep the process, and with it the connection, alive.
+process.exit(await main(process.argv.slice(2), world));

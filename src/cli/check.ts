@@ -1,0 +1,44 @@
+import { exitStatusOf } from '../base/errors.ts';
+import { type Command, parseCommandLine, placeOptions } from './command.ts';
+import { check, type Finding } from './findings.ts';
+
+export const checkCommand: Command = {
+  name: 'check',
+  summary: 'look for what is wrong, before the next boot does',
+  help: `usage: fetch-luks-key check [--etc DIR] [--crypttab FILE] [--json]
+
+Reads config.yaml, every sealed key in DIR/volumes and the lines of crypttab
+that name a socket in /run/fetch-luks-key, with the LUKS headers of their
+devices, and prints everything that is wrong, one line each. Nothing is opened,
+and no server is asked.
+
+  --etc DIR         default /etc/fetch-luks-key
+  --crypttab FILE   default /etc/crypttab
+  --json            print {"findings": [{"level", "code", "where", "message",
+                    "hint"}, ...]}
+
+exit status: 0 no errors, else that of the worst: 3 configuration, 4 refused,
+6 integrity
+
+example:
+  fetch-luks-key check && reboot
+`,
+
+  async run(args, world) {
+    const options = { ...placeOptions, json: { type: 'boolean' } } as const;
+    const { values } = parseCommandLine('check', args, options);
+    const findings = await check(world.files, values.etc, values.crypttab);
+    if (values.json) world.print(`${JSON.stringify({ findings })}\n`);
+    else for (const finding of findings) world.print(`${lineOf(finding)}\n`);
+    const errors = findings.filter(({ level }) => level === 'error');
+    if (!values.json) world.say(`${errors.length} errors, ${findings.length - errors.length} warnings`);
+    return Math.max(0, ...errors.map(({ code }) => exitStatusOf[code]));
+  },
+};
+
+function lineOf({ level, where, message, hint }: Finding): string {
+  return `${level}: ${where}: ${message}${hint === null ? '' : ` (hint: ${hint})`}`.replaceAll(
+    /\s*\n\s*/g,
+    ' ',
+  );
+}

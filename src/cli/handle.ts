@@ -1,0 +1,25 @@
+import { handle } from '../handler/handle.ts';
+import { type Command, parseCommandLine, placeOptions, placesFrom } from './command.ts';
+
+export const handleCommand: Command = {
+  name: 'handle',
+  summary: 'answer one connection; started by systemd',
+  help: `usage: fetch-luks-key handle [--etc DIR] [--crypttab FILE]
+
+Answers the one connection that systemd passes (Accept=yes): learns from the
+client's address which volume is asked for, opens its key, writes it, exits.
+What happened is one line on standard error, for the journal.
+
+  --etc DIR         default /etc/fetch-luks-key
+  --crypttab FILE   default /etc/crypttab
+
+example, without systemd as PID 1:
+  systemd-socket-activate --accept -l /run/test.sock fetch-luks-key handle &
+  fetch-luks-key request data --socket /run/test.sock
+`,
+
+  async run(args, world) {
+    const { values } = parseCommandLine('handle', args, placeOptions);
+    return handle(world.takeConnection(), placesFrom(values), world, world.signal);
+  },
+};

@@ -1,0 +1,69 @@
+import { AppError, asAppError, failureLine } from '../base/errors.ts';
+import { version } from '../base/version.ts';
+import type { Command } from './command.ts';
+import type { World } from './world.ts';
+
+/** Loaded when asked for: `handle` runs at boot and must not pay for the others. */
+const commands: Readonly<Record<string, () => Promise<Command>>> = {
+  handle: async () => (await import('./handle.ts')).handleCommand,
+  seal: async () => (await import('./seal.ts')).sealCommand,
+  open: async () => (await import('./open.ts')).openCommand,
+  request: async () => (await import('./request.ts')).requestCommand,
+  check: async () => (await import('./check.ts')).checkCommand,
+};
+
+/** @returns the exit status (`exitStatusOf` in base/errors.ts) */
+export async function main(args: readonly string[], world: World): Promise<number> {
+  try {
+    return await dispatch(args, world);
+  } catch (thrown) {
+    const error = asAppError(thrown);
+    world.say(`fetch-luks-key: ${failureLine(error)}`);
+    return error.exitStatus;
+  }
+}
+
+async function dispatch([name, ...args]: readonly string[], world: World): Promise<number> {
+  if (name === '--version' || name === '-V') {
+    world.print(`fetch-luks-key ${version}\n`);
+    return 0;
+  }
+  if (name === '--help' || name === '-h' || name === 'help') {
+    world.print(await overview());
+    return 0;
+  }
+  const load = name !== undefined && Object.hasOwn(commands, name) ? commands[name] : undefined;
+  if (load === undefined) {
+    throw new AppError('usage', name === undefined ? 'no command given' : `no command ${JSON.stringify(name)}`, {
+      hint: `one of ${Object.keys(commands).join(', ')}; fetch-luks-key --help`,
+    });
+  }
+  const command = await load();
+  const options = args.includes('--') ? args.slice(0, args.indexOf('--')) : args;
+  if (options.includes('--help') || options.includes('-h')) {
+    world.print(command.help);
+    return 0;
+  }
+  return command.run(args, world);
+}
+
+async function overview(): Promise<string> {
+  const all = await Promise.all(Object.values(commands).map((load) => load()));
+  return `usage: fetch-luks-key COMMAND [OPTIONS]
+
+Opens the keys of encrypted volumes for systemd-cryptsetup: with the TPM, with
+Tang servers, or with k of n of them.
+
+${all.map(({ name, summary }) => `  ${name.padEnd(8)} ${summary}`).join('\n')}
+
+  --help, --version; COMMAND --help explains a command
+
+exit status: 0 ok, 1 bug, 2 usage, 3 configuration, 4 refused, 5 unavailable,
+6 integrity
+
+example:
+  fetch-luks-key seal tpm2 '{}' < keyfile > /etc/fetch-luks-key/volumes/data.jwe
+  systemctl enable --now fetch-luks-key@.socket
+  fetch-luks-key request data
+`;
+}

@@ -1,0 +1,58 @@
+import { AppError } from '../base/errors.ts';
+import { limits } from '../base/limits.ts';
+import { tryOnce } from '../handler/patience.ts';
+import { parseSealedKey } from '../pins/table.ts';
+import { mayPrintSecret, parseCommandLine, type Command } from './command.ts';
+import type { World } from './world.ts';
+
+export const openCommand: Command = {
+  name: 'open',
+  summary: 'open a sealed key: prints the secret',
+  help: `usage: fetch-luks-key open FILE [--output -] > SECRET
+
+Opens a sealed key, one try of each pin, and writes the secret to standard
+output, as 'clevis decrypt' does. FILE is - for standard input.
+
+  --output -   write the secret even when standard output is a terminal
+  --json       print {"pin": ..., "bytes": ..., "milliseconds": ...}
+               instead of the secret
+
+example:
+  fetch-luks-key open /etc/fetch-luks-key/volumes/data.jwe |
+    cryptsetup open --test-passphrase --key-file=- /dev/sdb1
+`,
+
+  async run(args, world) {
+    const { values, positionals } = parseCommandLine(
+      'open',
+      args,
+      { output: { type: 'string' }, json: { type: 'boolean' } },
+      ['FILE'],
+    );
+    const [path = ''] = positionals;
+    if (!values.json) mayPrintSecret(world, values.output, 'open');
+    const sealed = parseSealedKey(await read(path, world));
+    const startMs = world.clock.nowMs();
+    const leftovers: Promise<unknown>[] = [];
+    const context = { ...world, attempt: tryOnce, afterwards: (leftover: Promise<unknown>) => leftovers.push(leftover) };
+    try {
+      using secret = await sealed.open(context, world.signal);
+      const milliseconds = Math.round(world.clock.nowMs() - startMs);
+      world.print(
+        values.json
+          ? `${JSON.stringify({ pin: sealed.title, bytes: secret.length, milliseconds })}\n`
+          : secret.reveal(),
+      );
+    } finally {
+      await Promise.allSettled(leftovers);
+    }
+    return 0;
+  },
+};
+
+async function read(path: string, world: World): Promise<string> {
+  if (path === '-') return (await world.readStandardInput(limits.sealedKeyBytes)).reveal().toString('latin1');
+  const bytes = await world.files.read(path, limits.sealedKeyBytes);
+  if (bytes === null) throw new AppError('usage', `open: ${path}: no such file`);
+  return bytes.toString('latin1');
+}

@@ -1,0 +1,31 @@
+import type { Clock, Connection, Files, Http, Logger, Random } from '../base/ports.ts';
+import type { Secret } from '../base/secret.ts';
+import type { Tpm } from '../tpm/tpm.ts';
+
+/** All that a command may touch; `bin/` builds it. */
+export interface World {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly files: Files;
+  readonly http: Http;
+  readonly tpm: Tpm;
+  readonly journal: Logger;
+  /** Aborts on SIGTERM and SIGINT. */
+  readonly signal: AbortSignal;
+  readonly standardOutputIsTerminal: boolean;
+  /** @throws AppError `usage` when systemd passed no connection */
+  takeConnection(): Connection;
+  /**
+   * Asks a socket as systemd does: binds `address`, connects, shuts its writing side and reads to EOF.
+   * @throws AppError `unavailable` (nobody listens), `refused` (not permitted), `stopped`
+   */
+  askSocket(path: string, address: Buffer, maxBytes: number): Promise<Buffer>;
+  /** Standard input to its end. @throws AppError `usage` when it is a terminal or longer than `maxBytes` */
+  readStandardInput(maxBytes: number): Promise<Secret>;
+  /** Results. */
+  print(bytes: string | Uint8Array): void;
+  /** Everything else: standard error, one line. */
+  say(line: string): void;
+  /** @throws AppError `refused` when there is no terminal, or the answer is no */
+  confirm(lines: readonly string[], question: string): Promise<void>;
+}

@@ -1,0 +1,57 @@
+import { limits } from '../base/limits.ts';
+import type { VolumeName } from '../base/names.ts';
+import type { PinName } from '../pins/pin.ts';
+
+/** The plain case: a volume whose key is the body of an HTTPS answer. */
+export interface UrlSettings {
+  /** `https:`, or `http:` where `allow-plaintext: true` says so; holds no user name and no password. */
+  readonly url: URL;
+  /** Absolute path of PEM certificates; null = the system's store. Never beside `pinSha256`. */
+  readonly ca: string | null;
+  /** SHA-256 of the server key's SubjectPublicKeyInfo: given, the key alone decides. */
+  readonly pinSha256: Buffer | null;
+  /** Absolute paths of PEM files. */
+  readonly client: { readonly certificate: string; readonly key: string } | null;
+  /** Longest answer in bytes; default 8 KiB. */
+  readonly maxBodyBytes: number;
+}
+
+export interface VolumeSettings {
+  readonly url: UrlSettings | null;
+  /** How long opening is tried, in milliseconds; 0 = for ever; default 90 s. */
+  readonly giveUpAfterMs: number;
+  /** Pins that a sealed key may use; null = all. `sss` is never listed: what is nested in it counts. */
+  readonly allow: readonly PinName[] | null;
+  /** Tang servers that a sealed key may name, as `tangAddress` spells them; null = all. */
+  readonly allowTang: readonly string[] | null;
+}
+
+export interface Config {
+  readonly volumes: ReadonlyMap<string, VolumeSettings>;
+}
+
+/** What an absent config.yaml says. */
+export const emptyConfig: Config = { volumes: new Map() };
+
+const defaults: VolumeSettings = {
+  url: null,
+  giveUpAfterMs: limits.giveUpAfterMs,
+  allow: null,
+  allowTang: null,
+};
+
+/** What config.yaml says of a volume, with defaults where it says nothing. */
+export function settingsFor(config: Config, volume: VolumeName): VolumeSettings {
+  return config.volumes.get(volume) ?? defaults;
+}
+
+/**
+ * One spelling for a Tang server's URL, as Clevis takes it: `http://` where it names no scheme, without the slash at
+ * its end.
+ * @returns null when `text` is no such URL
+ */
+export function tangAddress(text: string): string | null {
+  const url = URL.parse(/^[a-z][a-z0-9+.-]*:\/\//i.test(text) ? text : `http://${text}`);
+  if (url === null || (url.protocol !== 'http:' && url.protocol !== 'https:')) return null;
+  return url.href.replace(/\/+$/, '');
+}

@@ -1,0 +1,99 @@
+import { AppError, asAppError, failureLine } from '../base/errors.ts';
+import { limits } from '../base/limits.ts';
+import type { Clock, Connection, Files, Http, Logger, Random } from '../base/ports.ts';
+import type { Tpm } from '../tpm/tpm.ts';
+import { locate, type Places } from './locate.ts';
+import { type OpenedKey, openKey } from './open.ts';
+import { refuse } from './reply.ts';
+import { parseRequest, type Request, refusalFor } from './request.ts';
+import { verify } from './verify.ts';
+
+export interface HandlerWorld {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly files: Files;
+  readonly http: Http;
+  readonly tpm: Tpm;
+  readonly journal: Logger;
+}
+
+/**
+ * Answers one connection: request → locate → open → verify → reply. The key is whole and authenticated before the
+ * first byte leaves; a failure is answered too, and logged in one line.
+ * @param stop aborts when the process is told to end
+ * @returns the exit status
+ */
+export async function handle(
+  connection: Connection,
+  places: Places,
+  world: HandlerWorld,
+  stop: AbortSignal,
+): Promise<number> {
+  const startMs = world.clock.nowMs();
+  const leftovers: Promise<unknown>[] = [];
+  const client = watch(connection);
+  let subject = 'request';
+  try {
+    const request = parseRequest(connection.peerAddress);
+    subject = subjectOf(request);
+    const signal = AbortSignal.any([stop, client.gone]);
+    using key = await keyFor(request, connection, places, world, signal, leftovers);
+    await connection.send(key.secret.reveal(), limits.replyTimeoutMs);
+    const tookMs = Math.round(world.clock.nowMs() - startMs);
+    world.journal.info(`${subject}: key delivered, opened by ${key.openedBy} in ${tookMs} ms`);
+    return 0;
+  } catch (thrown) {
+    const error = client.gone.aborted ? new AppError('stopped', 'the client went away') : asAppError(thrown);
+    // A client that is gone, or did not read the key, does not read a refusal either.
+    await refuse(connection, refusalFor(connection.peerAddress), world.random).catch(() => {});
+    const log = error.exitStatus === 4 ? world.journal.warning : world.journal.error;
+    log(`${subject}: ${failureLine(error)}`);
+    return error.exitStatus;
+  } finally {
+    client[Symbol.dispose]();
+    const patience = world.clock.sleep(limits.aftermathMs, new AbortController().signal);
+    await Promise.race([Promise.allSettled(leftovers), patience]);
+  }
+}
+
+async function keyFor(
+  request: Request,
+  connection: Connection,
+  places: Places,
+  world: HandlerWorld,
+  signal: AbortSignal,
+  leftovers: Promise<unknown>[],
+): Promise<OpenedKey> {
+  if (!connection.peerIsTrusted) {
+    throw new AppError('refused', `process ${connection.peer.pid} of user ${connection.peer.uid} may not ask for keys`);
+  }
+  if (request.kind !== 'volume') throw notServed(request);
+  const located = await locate(request.volume, places, world.files);
+  const key = await openKey(located, world, signal, leftovers);
+  verify(key.secret, request.volume);
+  return key;
+}
+
+function subjectOf(request: Request): string {
+  return request.kind === 'credential' ? `${request.unit}/${request.credential}` : request.volume;
+}
+
+function notServed(request: Exclude<Request, { kind: 'volume' }>): AppError {
+  if (request.kind === 'credential') {
+    return new AppError('refused', 'this socket serves volumes, not service credentials', {
+      hint: 'remove LoadCredential= for this socket from the service',
+    });
+  }
+  return new AppError('refused', `a blob for ${request.token} was asked for, and only plain keys are served`, {
+    hint: `remove ${request.token.split('-')[0]}-… options from the volume's line in /etc/crypttab`,
+  });
+}
+
+/** Looks now and then whether the client is still there: its early SHUT_WR hides its close from `net`. */
+function watch(connection: Connection): { readonly gone: AbortSignal } & Disposable {
+  const gone = new AbortController();
+  const timer = setInterval(() => {
+    if (connection.isGone()) gone.abort();
+  }, limits.clientPollMs);
+  return { gone: gone.signal, [Symbol.dispose]: () => clearInterval(timer) };
+}

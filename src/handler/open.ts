@@ -1,0 +1,48 @@
+import { firstAnswers } from '../base/race.ts';
+import type { Secret } from '../base/secret.ts';
+import type { OpenContext } from '../pins/pin.ts';
+import type { HandlerWorld } from './handle.ts';
+import type { Located } from './locate.ts';
+import { keepTrying } from './patience.ts';
+import { fetchUrlKey } from './url.ts';
+
+export interface OpenedKey extends Disposable {
+  readonly secret: Secret;
+  /** The pins that answered, for the journal. */
+  readonly openedBy: string;
+}
+
+/**
+ * Opens what was located: the first of its sealed keys that opens, or its URL; each pin is tried again while it is
+ * unavailable, until the volume's patience ends.
+ * @param leftovers receives what is still cleaning up when the key is there
+ * @throws AppError with the code of what decided
+ */
+export async function openKey(
+  located: Located,
+  world: HandlerWorld,
+  signal: AbortSignal,
+  leftovers: Promise<unknown>[],
+): Promise<OpenedKey> {
+  const answered: string[] = [];
+  const patience = keepTrying(world.clock, world.random, located.settings.giveUpAfterMs);
+  const attempt: OpenContext['attempt'] = async (title, stop, once) => {
+    const result = await patience(title, stop, once);
+    answered.push(title);
+    return result;
+  };
+  const afterwards = (leftover: Promise<unknown>) => void leftovers.push(leftover);
+  const secret = await open(located, { ...world, attempt, afterwards }, signal);
+  return { secret, openedBy: answered.join(', '), [Symbol.dispose]: () => secret.wipe() };
+}
+
+async function open(located: Located, context: OpenContext & HandlerWorld, signal: AbortSignal): Promise<Secret> {
+  const { url, sealedKeys } = located;
+  if (url !== null) {
+    return context.attempt(`url ${url.url}`, signal, (stop) => fetchUrlKey(url, context, stop));
+  }
+  const contenders = sealedKeys.map((key) => (stop: AbortSignal) => key.open(context, stop));
+  const [secret] = await firstAnswers(1, contenders, signal, context.afterwards);
+  if (secret === undefined) throw new Error('a race for one answer was won without one');
+  return secret;
+}

@@ -1,0 +1,69 @@
+import { AppError } from '../base/errors.ts';
+import { limits } from '../base/limits.ts';
+import type { Clock, Random } from '../base/ports.ts';
+import type { OpenContext } from '../pins/pin.ts';
+
+/** One try, no pause: for a person at a terminal, who can ask again. */
+export const tryOnce: OpenContext['attempt'] = async (title, signal, once) => {
+  try {
+    return await once(signal);
+  } catch (thrown) {
+    throw named(title, thrown);
+  }
+};
+
+/**
+ * Tries again after `unavailable` until `giveUpAfterMs` have passed since this call, as systemd-cryptsetup asks
+ * once and never again. Pauses double from 250 ms to 5 s, each shortened by up to half at random, so that a fleet
+ * that lost power together does not ask its server in step.
+ * @param giveUpAfterMs 0 = for ever
+ */
+export function keepTrying(clock: Clock, random: Random, giveUpAfterMs: number): OpenContext['attempt'] {
+  const deadlineMs = giveUpAfterMs === 0 ? Number.POSITIVE_INFINITY : clock.nowMs() + giveUpAfterMs;
+  return async (title, signal, once) => {
+    const startMs = clock.nowMs();
+    const deadline = AbortSignal.any([signal, timeout(deadlineMs - startMs)]);
+    let last: AppError | null = null;
+    for (let tries = 1; ; tries++) {
+      try {
+        return await once(deadline);
+      } catch (thrown) {
+        const error = named(title, thrown);
+        const cutOff = error.code === 'stopped' && deadline.aborted && !signal.aborted;
+        if (error.code !== 'unavailable' && !cutOff) throw error;
+        // What the deadline cut off says less than the failure before it.
+        if (!cutOff) last = error;
+      }
+      const pauseMs = pauseAfter(tries, random);
+      if (signal.aborted) throw new AppError('stopped', `${title}: stopped`);
+      if (deadline.aborted || clock.nowMs() + pauseMs >= deadlineMs) {
+        last ??= new AppError('unavailable', `${title}: no answer`);
+        throw gaveUp(last, tries, clock.nowMs() - startMs);
+      }
+      await clock.sleep(pauseMs, signal);
+    }
+  };
+}
+
+/** Aborts when the time is up; a time longer than Node's timers can hold (24 days) is left to the check after a try. */
+function timeout(ms: number): AbortSignal {
+  return ms > 2 ** 31 - 1 ? new AbortController().signal : AbortSignal.timeout(Math.max(0, Math.ceil(ms)));
+}
+
+function pauseAfter(tries: number, random: Random): number {
+  const longest = Math.min(limits.retryFirstMs * 2 ** (tries - 1), limits.retryLongestMs);
+  return longest * (1 - random.fraction() / 2);
+}
+
+function gaveUp(last: AppError, tries: number, elapsedMs: number): AppError {
+  const times = tries === 1 ? '1 try' : `${tries} tries`;
+  return new AppError('unavailable', `${last.message} (gave up after ${times} in ${(elapsedMs / 1000).toFixed(1)} s)`, {
+    hint: last.hint,
+    cause: last,
+  });
+}
+
+function named(title: string, thrown: unknown): AppError {
+  if (!(thrown instanceof AppError)) throw thrown;
+  return thrown.at(title);
+}

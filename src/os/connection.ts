@@ -1,0 +1,39 @@
+import { Socket } from 'node:net';
+import { AppError } from '../base/errors.ts';
+import type { Connection } from '../base/ports.ts';
+import { hungUp } from './libc.ts';
+
+export function connectionOn(
+  fd: number,
+  peerAddress: Buffer,
+  peer: { readonly pid: number; readonly uid: number },
+): Connection {
+  return {
+    peerAddress,
+    peer,
+    peerIsTrusted: peer.uid === 0 || peer.uid === process.getuid?.(),
+    isGone: () => hungUp(fd),
+    send: (bytes, timeoutMs) => send(fd, bytes, timeoutMs),
+  };
+}
+
+/**
+ * systemd's client shuts its writing side at once, so reading gives EOF immediately: with `allowHalfOpen: false`
+ * Node would then close our side too, before a byte is written. Hence true, and not readable at all.
+ */
+function send(fd: number, bytes: Uint8Array, timeoutMs: number): Promise<void> {
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  const socket = new Socket({ fd, allowHalfOpen: true, readable: false, writable: true });
+  const fail = (what: string, cause?: Error) => {
+    reject(new AppError('stopped', `client ${what} before the whole answer was written`, { cause }));
+    socket.destroy();
+  };
+  const timer = setTimeout(() => fail(`did not read for ${timeoutMs / 1000} s`), timeoutMs);
+  socket.on('error', (error) => fail('went away', error));
+  // end() is a write of all bytes followed by shutdown(SHUT_WR).
+  socket.end(bytes, () => {
+    clearTimeout(timer);
+    resolve();
+  });
+  return promise.finally(() => clearTimeout(timer));
+}

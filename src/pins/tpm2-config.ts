@@ -1,0 +1,83 @@
+import { fromBase64url } from '../base/bytes.ts';
+import { AppError } from '../base/errors.ts';
+import { limits } from '../base/limits.ts';
+import { isObject, shown } from '../jwe/compact.ts';
+import { parentKeys } from '../tpm/parents.ts';
+import { hashNames, isHashName, parsePcrIds, valuesLength } from '../tpm/pcrs.ts';
+import type { SealPlan } from '../tpm/tpm.ts';
+
+/** What the TPM measures of Secure Boot: changes when keys or its state do, not with each update of the kernel. */
+const DEFAULT_PCR_IDS = [7];
+/** Clevis takes sha1, which many TPMs have switched off. */
+const DEFAULT_PCR_BANK = 'sha256';
+
+const fields = ['clevis', 'hash', 'key', 'pcr_bank', 'pcr_ids', 'pcr_digest'] as const;
+type Field = (typeof fields)[number];
+/** The value of a field, or what stands for it when it is absent. */
+type Given = (field: Field, otherwise: unknown) => unknown;
+
+/**
+ * The pin's configuration, with Clevis' names (clevis-encrypt-tpm2(1)):
+ * - `clevis`: true seals as Clevis does, for `clevis decrypt` too; default false
+ * - `hash`: name algorithm of parent and object, only with `clevis`; default `sha256`
+ * - `key`: type of the parent key, only with `clevis`; default `ecc`
+ * - `pcr_bank`: default `sha256`
+ * - `pcr_ids`: `"0,7"`, or a list; empty for no policy. Default `"7"`; with `clevis` none
+ * - `pcr_digest`: the PCRs' values to seal to, one after the other, base64url; default those of now
+ * @throws AppError `bad-config`
+ */
+export function readConfig(config: unknown): SealPlan {
+  if (!isObject(config)) throw wrong('config', 'an object', config);
+  const unknown = Object.keys(config).find((name) => !fields.some((field) => field === name));
+  if (unknown !== undefined) throw wrong(unknown, `no field but ${fields.join(', ')}`, config[unknown]);
+  const given: Given = (field, otherwise) => (Object.hasOwn(config, field) ? config[field] : otherwise);
+  const clevis = given('clevis', false);
+  if (typeof clevis !== 'boolean') throw wrong('clevis', 'true or false', clevis);
+  const plan = { parent: readParent(given, clevis), pcrs: readPcrs(given, clevis) };
+  if (plan.parent !== 'storage-key' && plan.parent.hash !== 'sha256' && plan.pcrs !== null) {
+    const hint = 'clevis decrypt could not open it: its policy session is always of SHA-256';
+    throw wrong('hash', 'sha256 together with pcr_ids', plan.parent.hash, hint);
+  }
+  return plan;
+}
+
+function readParent(given: Given, clevis: boolean): SealPlan['parent'] {
+  if (!clevis) {
+    for (const field of ['hash', 'key'] as const) {
+      const value = given(field, undefined);
+      const hint = 'it describes the parent key that Clevis uses: add "clevis": true to seal under that';
+      if (value !== undefined) throw wrong(field, 'nothing', value, hint);
+    }
+    return 'storage-key';
+  }
+  const hash = given('hash', 'sha256');
+  if (!isHashName(hash)) throw wrong('hash', `one of ${hashNames.join(', ')}`, hash);
+  const keyGiven = given('key', 'ecc');
+  const key = parentKeys.find((name) => name === keyGiven);
+  if (key === undefined) throw wrong('key', `one of ${parentKeys.join(', ')}`, keyGiven);
+  return { kind: 'primary', hash, key };
+}
+
+function readPcrs(given: Given, clevis: boolean): SealPlan['pcrs'] {
+  const bank = given('pcr_bank', DEFAULT_PCR_BANK);
+  if (!isHashName(bank)) throw wrong('pcr_bank', `one of ${hashNames.join(', ')}`, bank);
+  const list = given('pcr_ids', clevis ? [] : DEFAULT_PCR_IDS);
+  const ids = parsePcrIds(list);
+  if (ids === null) throw wrong('pcr_ids', 'numbers from 0 to 23, as "0,7" or as a list', list);
+  if (ids.length > limits.pcrsPerPolicy) throw wrong('pcr_ids', `at most ${limits.pcrsPerPolicy} PCRs`, list);
+  const digest = given('pcr_digest', undefined);
+  if (ids.length === 0) {
+    if (digest !== undefined) throw wrong('pcr_digest', 'nothing without pcr_ids', digest);
+    return null;
+  }
+  const selection = { bank, ids };
+  if (digest === undefined) return { selection, values: null };
+  const values = typeof digest === 'string' ? fromBase64url(digest) : null;
+  if (values?.length === valuesLength(selection)) return { selection, values };
+  throw wrong('pcr_digest', `${valuesLength(selection)} bytes as base64url`, digest);
+}
+
+function wrong(field: string, expected: string, got: unknown, hint?: string): AppError {
+  const message = `pin tpm2, ${field}: expected ${expected}, got ${shown(got)}`;
+  return new AppError('bad-config', message, { hint });
+}

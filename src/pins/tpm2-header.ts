@@ -1,0 +1,99 @@
+import { fromBase64url, toBase64url } from '../base/bytes.ts';
+import { damaged, shown } from '../jwe/compact.ts';
+import { parentKeys } from '../tpm/parents.ts';
+import { hashes, hashNames, isHashName, type PcrSelection, parsePcrIds } from '../tpm/pcrs.ts';
+import { isSealedPrivate, isSealedPublic, parseStorageKey } from '../tpm/structures.ts';
+import type { PcrBinding, SealedObject } from '../tpm/tpm.ts';
+
+/**
+ * The object `clevis.tpm2` of the protected header. Two forms, told apart by `srk`:
+ *
+ * Clevis' own, for an object under a primary key that is made anew each time:
+ * `hash` (name algorithm), `key` (`ecc`, `rsa`), `jwk_pub`, `jwk_priv` (TPM2B_PUBLIC and TPM2B_PRIVATE, base64url);
+ * with a PCR policy also `pcr_bank` and `pcr_ids` (`"0,7"`).
+ *
+ * Ours, for an object under the persistent standard storage key:
+ * `srk` (that key as a serialized ESYS_TR, base64url), `jwk_pub`, `jwk_priv`; with a PCR policy also `pcr_bank`,
+ * `pcr_ids` and `pcrs`, the values sealed to: `{"7": base64url}`. No `hash` and no `key`, without which
+ * `clevis decrypt` refuses at once, rather than trying the wrong parent.
+ */
+export function writeHeader(object: SealedObject): Record<string, unknown> {
+  const { parent, pcrs } = object;
+  const objects = { jwk_pub: toBase64url(object.publicArea), jwk_priv: toBase64url(object.privateArea) };
+  const policy =
+    pcrs === null ? {} : { pcr_bank: pcrs.selection.bank, pcr_ids: pcrs.selection.ids.join(',') };
+  if (parent.kind === 'primary') return { hash: parent.hash, key: parent.key, ...policy, ...objects };
+  const values = pcrs?.values == null ? {} : { pcrs: valuesToJson(pcrs.selection, pcrs.values) };
+  return { srk: toBase64url(parent.key.serialized), ...policy, ...values, ...objects };
+}
+
+/** @throws AppError `damaged` */
+export function readHeader(own: Readonly<Record<string, unknown>>): SealedObject {
+  const publicArea = bytesField(own, 'jwk_pub');
+  const privateArea = bytesField(own, 'jwk_priv');
+  if (!isSealedPublic(publicArea)) throw wrong(own, 'jwk_pub', "a sealed object's TPM2B_PUBLIC");
+  if (!isSealedPrivate(privateArea)) throw wrong(own, 'jwk_priv', 'a TPM2B_PRIVATE');
+  const selection = readSelection(own);
+  const parent = own.srk === undefined ? readPrimary(own) : readStorageKey(own);
+  const values = parent.kind === 'storage-key' && selection !== null ? readValues(own, selection) : null;
+  return { parent, publicArea, privateArea, pcrs: selection === null ? null : { selection, values } };
+}
+
+function readPrimary(own: Readonly<Record<string, unknown>>): SealedObject['parent'] {
+  const { hash } = own;
+  if (!isHashName(hash)) throw wrong(own, 'hash', `one of ${hashNames.join(', ')}`);
+  const key = parentKeys.find((name) => name === own.key);
+  if (key === undefined) throw wrong(own, 'key', `one of ${parentKeys.join(', ')}`);
+  return { kind: 'primary', hash, key };
+}
+
+function readStorageKey(own: Readonly<Record<string, unknown>>): SealedObject['parent'] {
+  for (const field of ['hash', 'key']) {
+    if (own[field] !== undefined) throw wrong(own, field, 'nothing beside srk');
+  }
+  const key = parseStorageKey(bytesField(own, 'srk'));
+  if (key === null) throw wrong(own, 'srk', 'the public part of a standard storage key');
+  return { kind: 'storage-key', key };
+}
+
+function readSelection(own: Readonly<Record<string, unknown>>): PcrSelection | null {
+  const { pcr_ids: list, pcr_bank: bank } = own;
+  if (list === undefined) return null;
+  const ids = parsePcrIds(list);
+  if (ids === null) throw wrong(own, 'pcr_ids', 'numbers from 0 to 23 with commas between');
+  if (ids.length === 0) return null;
+  if (!isHashName(bank)) throw wrong(own, 'pcr_bank', `one of ${hashNames.join(', ')}`);
+  return { bank, ids };
+}
+
+function readValues(
+  own: Readonly<Record<string, unknown>>,
+  { bank, ids }: PcrSelection,
+): PcrBinding['values'] {
+  const { pcrs } = own;
+  const values = ids.map((id) => fromBase64url(String((pcrs as Record<string, unknown> | null)?.[id])));
+  if (values.every((value) => value?.length === hashes[bank].bytes)) return Buffer.concat(values as Buffer[]);
+  throw wrong(
+    own,
+    'pcrs',
+    `the values of PCRs ${ids.join(', ')}, each ${hashes[bank].bytes} bytes as base64url`,
+  );
+}
+
+function valuesToJson({ bank, ids }: PcrSelection, values: Buffer): Record<string, string> {
+  const { bytes } = hashes[bank];
+  return Object.fromEntries(
+    ids.map((id, index) => [id, toBase64url(values.subarray(index * bytes, (index + 1) * bytes))]),
+  );
+}
+
+function bytesField(own: Readonly<Record<string, unknown>>, field: string): Buffer {
+  const value = own[field];
+  const bytes = typeof value === 'string' ? fromBase64url(value) : null;
+  if (bytes === null) throw wrong(own, field, 'base64url');
+  return bytes;
+}
+
+function wrong(own: Readonly<Record<string, unknown>>, field: string, expected: string): Error {
+  return damaged(`header field clevis.tpm2.${field}: expected ${expected}, got ${shown(own[field])}`);
+}

@@ -1,0 +1,76 @@
+import { fromBase64url, toBase64url } from '../base/bytes.ts';
+import { Secret } from '../base/secret.ts';
+import { damaged, isObject, type Jwe } from '../jwe/compact.ts';
+import { CONTENT_KEY_BYTES, decryptContent, encryptCompact } from '../jwe/content.ts';
+import type { SealedObject } from '../tpm/tpm.ts';
+import { pinHeader } from './header.ts';
+import type { OpenContext, Pin } from './pin.ts';
+import { readConfig } from './tpm2-config.ts';
+import { readHeader, writeHeader } from './tpm2-header.ts';
+
+/**
+ * The content key is inside an object that only this machine's TPM unseals, and only while the chosen PCRs have the
+ * values that they had at sealing.
+ */
+export const tpm2: Pin = {
+  name: 'tpm2',
+
+  parse(jwe) {
+    const own = pinHeader(jwe, 'tpm2', 'dir');
+    if (own === null) return null;
+    const object = readHeader(own);
+    return {
+      pin: 'tpm2',
+      title: 'tpm2',
+      uses: [{ pin: 'tpm2' }],
+      open: (context, signal) => open(jwe, object, context, signal),
+    };
+  },
+
+  async seal(config, secret, context) {
+    const plan = readConfig(config);
+    using contentKey = new Secret(context.random.bytes(CONTENT_KEY_BYTES));
+    using jwk = writeJwk(contentKey);
+    const object = await context.tpm.seal(jwk, plan, context.signal);
+    const header = { alg: 'dir', clevis: { pin: 'tpm2', tpm2: writeHeader(object) } };
+    return encryptCompact(header, contentKey, secret, context.random);
+  },
+};
+
+async function open(
+  jwe: Jwe,
+  object: SealedObject,
+  context: OpenContext,
+  signal: AbortSignal,
+): Promise<Secret> {
+  const { secret, settled } = await context.attempt('tpm2', signal, (stop) =>
+    context.tpm.unseal(object, stop),
+  );
+  context.afterwards(settled);
+  using jwk = secret;
+  using contentKey = readJwk(jwk);
+  const plaintext = decryptContent(jwe, contentKey);
+  if (plaintext === null) throw damaged('content does not authenticate with the key that the TPM unsealed');
+  return plaintext;
+}
+
+/** The content key as Clevis seals it: a JWK (RFC 7517) of at most the 128 bytes that a TPM takes. */
+function writeJwk(contentKey: Secret): Secret {
+  const k = toBase64url(contentKey.reveal());
+  const members = { alg: 'A256GCM', k, key_ops: ['encrypt', 'decrypt'], kty: 'oct' };
+  return Secret.takeFrom(Buffer.from(JSON.stringify(members)));
+}
+
+/** White space around it, as Clevis' newline, is no matter. */
+function readJwk(text: Secret): Secret {
+  let jwk: unknown;
+  try {
+    jwk = JSON.parse(text.reveal().toString());
+  } catch {
+    // The message of the engine would quote the text.
+  }
+  const k = isObject(jwk) && jwk.kty === 'oct' && typeof jwk.k === 'string' ? fromBase64url(jwk.k) : null;
+  if (k?.length !== CONTENT_KEY_BYTES)
+    throw damaged('the object that the TPM unsealed holds no key for A256GCM');
+  return new Secret(k);
+}

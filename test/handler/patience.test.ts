@@ -1,0 +1,118 @@
+import t from 'tap';
+import { AppError, type ErrorCode } from '../../src/base/errors.ts';
+import { keepTrying, tryOnce } from '../../src/handler/patience.ts';
+
+const never = new AbortController().signal;
+
+/** Time that passes only when somebody sleeps. */
+function fakeTime() {
+  const pauses: number[] = [];
+  let nowMs = 0;
+  const clock = {
+    nowMs: () => nowMs,
+    async sleep(ms: number, signal: AbortSignal) {
+      if (signal.aborted) throw new AppError('stopped', 'stopped');
+      pauses.push(ms);
+      nowMs += ms;
+    },
+  };
+  return { clock, pauses };
+}
+
+const random = (fraction: number) => ({ bytes: () => Buffer.alloc(0), fraction: () => fraction });
+
+/** Fails as told, then answers. */
+function failing(...codes: ErrorCode[]) {
+  let tries = 0;
+  return {
+    tries: () => tries,
+    once: async () => {
+      const code = codes[tries++];
+      if (code !== undefined) throw new AppError(code, `${code} ${tries}`, { hint: 'a hint' });
+      return 'key';
+    },
+  };
+}
+
+t.test('unavailable is tried again, with pauses that double up to five seconds', async (t) => {
+  const { clock, pauses } = fakeTime();
+  const pin = failing(...Array.from({ length: 7 }, () => 'unavailable' as const));
+  t.equal(await keepTrying(clock, random(0), 90_000)('tang', never, pin.once), 'key');
+  t.same(pauses, [250, 500, 1000, 2000, 4000, 5000, 5000]);
+});
+
+t.test('pauses are shortened at random by up to half', async (t) => {
+  const { clock, pauses } = fakeTime();
+  await keepTrying(clock, random(0.999999), 90_000)('tang', never, failing('unavailable', 'unavailable').once);
+  t.ok((pauses[0] ?? 0) < 126 && (pauses[1] ?? 0) < 251, String(pauses));
+});
+
+t.test('what is final is not tried again', async (t) => {
+  for (const code of ['refused', 'pcr-mismatch', 'damaged', 'foreign-tpm', 'tool-missing', 'not-allowed'] as const) {
+    const { clock } = fakeTime();
+    const pin = failing(code);
+    await t.rejects(keepTrying(clock, random(0), 90_000)('tpm2', never, pin.once), {
+      code,
+      message: `tpm2: ${code} 1`,
+      hint: 'a hint',
+    });
+    t.equal(pin.tries(), 1, code);
+  }
+});
+
+t.test('patience ends, and says after how many tries and why', async (t) => {
+  const { clock, pauses } = fakeTime();
+  const pin = failing(...Array.from({ length: 50 }, () => 'unavailable' as const));
+  await t.rejects(keepTrying(clock, random(0), 10_000)('tang', never, pin.once), {
+    code: 'unavailable',
+    message: /^tang: unavailable 6 \(gave up after 6 tries in 7\.8 s\)$/,
+  });
+  t.ok(pauses.reduce((sum, ms) => sum + ms) < 10_000);
+});
+
+t.test('0 is for ever', async (t) => {
+  const { clock } = fakeTime();
+  const pin = failing(...Array.from({ length: 1000 }, () => 'unavailable' as const));
+  t.equal(await keepTrying(clock, random(0), 0)('tang', never, pin.once), 'key');
+});
+
+t.test('a try that hangs is cut off at the deadline', async (t) => {
+  const realTime = { nowMs: () => performance.now(), sleep: async () => {} };
+  const hangs = (signal: AbortSignal) =>
+    new Promise<string>((_, reject) => {
+      const alive = setInterval(() => {}, 1000);
+      signal.addEventListener('abort', () => {
+        clearInterval(alive);
+        reject(new AppError('stopped', 'stopped'));
+      });
+    });
+  await t.rejects(keepTrying(realTime, random(0), 50)('tang', never, hangs), {
+    code: 'unavailable',
+    message: /^tang: no answer \(gave up after 1 try/,
+  });
+});
+
+t.test('a caller that stops is not answered with unavailable', async (t) => {
+  const { clock } = fakeTime();
+  const stop = new AbortController();
+  const once = async () => {
+    stop.abort();
+    throw new AppError('unavailable', 'no network');
+  };
+  await t.rejects(keepTrying(clock, random(0), 90_000)('tang', stop.signal, once), { code: 'stopped' });
+});
+
+t.test('a defect passes through as it is', async (t) => {
+  const { clock } = fakeTime();
+  const defect = new TypeError('x is not a function');
+  const once = async () => {
+    throw defect;
+  };
+  await t.rejects(keepTrying(clock, random(0), 90_000)('tang', never, once), defect);
+});
+
+t.test('tryOnce tries once and names the pin', async (t) => {
+  const pin = failing('unavailable');
+  await t.rejects(tryOnce('tang', never, pin.once), { code: 'unavailable', message: 'tang: unavailable 1' });
+  t.equal(pin.tries(), 1);
+});

@@ -1,0 +1,42 @@
+import { files } from '../../src/os/files.ts';
+import { http } from '../../src/os/http.ts';
+import { random } from '../../src/os/random.ts';
+import type { OpenContext, SealContext } from '../../src/pins/pin.ts';
+import type { Tpm } from '../../src/tpm/tpm.ts';
+
+/** No TPM here: whatever is asked of it throws. */
+const noTpm = new Proxy({} as Tpm, {
+  get(_target, name) {
+    throw new Error(`tpm.${String(name)} was asked for`);
+  },
+});
+
+/** The real network and files, one try, and no TPM. */
+export function openContext(overrides: Partial<OpenContext> = {}): OpenContext {
+  return {
+    tpm: noTpm,
+    http,
+    random,
+    attempt: (_title, signal, once) => once(signal),
+    afterwards() {},
+    ...overrides,
+  };
+}
+
+/** The same; nobody answers questions. */
+export function sealContext(overrides: Partial<SealContext> = {}): SealContext {
+  return {
+    tpm: noTpm,
+    http,
+    random,
+    files,
+    signal: new AbortController().signal,
+    confirm(lines) {
+      throw new Error(`asked: ${lines.join(' ')}`);
+    },
+    seal() {
+      throw new Error('a nested pin was asked for');
+    },
+    ...overrides,
+  };
+}

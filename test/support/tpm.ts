@@ -1,0 +1,35 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Test } from 'tap';
+import { Secret } from '../../src/base/secret.ts';
+import { locksIn } from '../../src/os/locks.ts';
+import { memoryFiles } from '../../src/os/memory-files.ts';
+import { runner } from '../../src/os/processes.ts';
+import { type Tpm, tpmByTools } from '../../src/tpm/tpm.ts';
+import { type Swtpm, startSwtpm } from './swtpm.ts';
+
+/** A software TPM of the test's own, removed when it ends. */
+export async function ownSwtpm(t: Test): Promise<Swtpm> {
+  const swtpm = await startSwtpm();
+  t.teardown(() => swtpm.remove());
+  return swtpm;
+}
+
+/** A folder for locks, or for tools, removed when the test ends. */
+export function ownFolder(t: Test): string {
+  const folder = mkdtempSync(join(tmpdir(), 'tpm-'));
+  t.teardown(() => rmSync(folder, { recursive: true }));
+  return folder;
+}
+
+/** What `bin/` builds, with locks in `lockFolder`. */
+export function tpmAt(tcti: string, lockFolder: string, toolFolder = '/usr/bin'): Tpm {
+  return tpmByTools({ runner, memoryFiles, locks: locksIn(lockFolder) }, { tcti, toolFolder });
+}
+
+export function secretOf(text: string): Secret {
+  return Secret.takeFrom(Buffer.from(text));
+}
+
+export const noAbort = new AbortController().signal;

@@ -1,0 +1,117 @@
+import { spawnSync } from 'node:child_process';
+import { cpSync, readFileSync, writeFileSync } from 'node:fs';
+import { resolve } from 'node:path';
+import t from 'tap';
+
+const names = ['fetch-luks-key@.socket', 'fetch-luks-key@.service'] as const;
+const folder = resolve(import.meta.dirname, '../units');
+
+/** Directives of a unit, each with all values that it was given. */
+function directives(name: (typeof names)[number]): Map<string, string[]> {
+  const found = new Map<string, string[]>();
+  for (const line of readFileSync(`${folder}/${name}`, 'utf8').split('\n')) {
+    const [, key, value] = /^([A-Za-z]+)=(.*)$/.exec(line) ?? [];
+    if (key === undefined || value === undefined) continue;
+    found.set(key, [...(found.get(key) ?? []), value]);
+  }
+  return found;
+}
+
+const socket = directives('fetch-luks-key@.socket');
+const service = directives('fetch-luks-key@.service');
+
+/** systemd-analyze checks that what is to be executed exists: here the program may not be installed. */
+function withStandIn(copy: string): void {
+  cpSync(folder, copy, { recursive: true });
+  const file = `${copy}/fetch-luks-key@.service`;
+  writeFileSync(file, readFileSync(file, 'utf8').replace('/usr/bin/fetch-luks-key', '/bin/true'));
+}
+
+function analyze(folder: string, ...args: string[]) {
+  return spawnSync('systemd-analyze', args, { cwd: folder, encoding: 'utf8' });
+}
+
+t.test('systemd finds nothing to say about the units', async (t) => {
+  const copy = t.testdir({});
+  withStandIn(copy);
+  const { status, stdout, stderr } = analyze(copy, 'verify', '--man=no', ...names.map((name) => `./${name}`));
+  t.equal(stdout + stderr, '');
+  t.equal(status, 0);
+});
+
+t.test('and would, if a unit were wrong', async (t) => {
+  const copy = t.testdir({});
+  withStandIn(copy);
+  const file = `${copy}/fetch-luks-key@.service`;
+  writeFileSync(file, `${readFileSync(file, 'utf8')}\nNoSuchDirective=yes\n`);
+  t.match(analyze(copy, 'verify', '--man=no', `./${names[1]}`).stderr, 'NoSuchDirective');
+});
+
+t.test('the sandbox leaves an exposure of at most 2.0', async (t) => {
+  const copy = t.testdir({});
+  withStandIn(copy);
+  const { stdout } = analyze(copy, 'security', '--offline=true', '--no-pager', `./${names[1]}`);
+  const exposure = Number(/Overall exposure level for .*: ([0-9.]+)/.exec(stdout)?.[1]);
+  t.ok(exposure <= 2, `exposure ${exposure}`);
+
+  const { stdout: json } = analyze(copy, 'security', '--offline=true', '--json=short', `./${names[1]}`);
+  const open = (JSON.parse(json) as { set: boolean | null; name: string; exposure: string | null }[])
+    .filter((test) => test.exposure !== null)
+    .map((test) => test.name)
+    .sort();
+  // What remains open is what the unit gives a reason for: anything else is news.
+  t.same(open, [
+    'DeviceAllow=',
+    'IPAddressDeny=',
+    'MemoryDenyWriteExecute=',
+    'PrivateDevices=',
+    'PrivateNetwork=',
+    'PrivateUsers=',
+    'RestrictAddressFamilies=~AF_(INET|INET6)',
+    'RestrictAddressFamilies=~AF_UNIX',
+    'User=/DynamicUser=',
+  ]);
+});
+
+t.test('ordered before every volume, after nothing that waits for one', async (t) => {
+  for (const [name, unit] of [
+    ['socket', socket],
+    ['service', service],
+  ] as const) {
+    t.same(unit.get('DefaultDependencies'), ['no'], `${name}: no default dependencies`);
+    t.same(unit.get('Conflicts'), ['shutdown.target'], `${name}: stops at shutdown`);
+    t.ok(unit.get('Before')?.includes('shutdown.target'), `${name}: before it`);
+    t.notOk(unit.has('After') || unit.has('Requires') || unit.has('Requisite'), `${name}: waits for nothing`);
+  }
+  t.same(socket.get('Wants'), ['cryptsetup-pre.target']);
+  t.ok(socket.get('Before')?.includes('cryptsetup-pre.target'));
+  t.same(socket.get('DefaultInstance'), ['default']);
+  t.same(socket.get('ListenStream'), ['/run/fetch-luks-key/%i.sock']);
+});
+
+t.test('nothing brings in a mount, systemd-tmpfiles, or deletes the sockets', async (t) => {
+  const harmful = ['PrivateTmp', 'DynamicUser', 'RuntimeDirectory', 'StateDirectory', 'CacheDirectory'];
+  harmful.push('LogsDirectory', 'ConfigurationDirectory', 'WorkingDirectory', 'RootDirectory', 'RootImage');
+  harmful.push('RequiresMountsFor', 'MemoryDenyWriteExecute');
+  for (const name of harmful) t.notOk(service.has(name) || socket.has(name), `no ${name}=`);
+});
+
+t.test('no limit at which systemd would answer by itself', async (t) => {
+  t.same(socket.get('Accept'), ['yes']);
+  t.same(socket.get('MaxConnections'), ['4096']);
+  t.same(socket.get('TriggerLimitIntervalSec'), ['0']);
+  t.notOk(socket.has('MaxConnectionsPerSource'));
+});
+
+t.test('only root may ask; keys reach neither cores nor swap; TPM tools are not signalled', async (t) => {
+  t.same(socket.get('SocketMode'), ['0600']);
+  t.same(socket.get('DirectoryMode'), ['0700']);
+  t.same(service.get('CapabilityBoundingSet'), ['']);
+  t.same(service.get('LimitCORE'), ['1']);
+  t.same(service.get('MemorySwapMax'), ['0']);
+  t.same(service.get('KillMode'), ['mixed']);
+  t.same(service.get('CollectMode'), ['inactive-or-failed']);
+  const unset = (service.get('UnsetEnvironment') ?? []).join(' ').split(' ');
+  for (const name of ['NODE_OPTIONS', 'SSLKEYLOGFILE', 'TPM2TOOLS_TCTI', 'TSS2_LOG'])
+    t.ok(unset.includes(name), name);
+});
