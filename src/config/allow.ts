@@ -1,6 +1,6 @@
 import { AppError } from '../base/errors.ts';
 import type { SealedKey } from '../pins/pin.ts';
-import { tangAddress, type VolumeSettings } from './config.ts';
+import type { VolumeSettings } from './config.ts';
 
 /**
  * A header is read before it can be authenticated: what it may make this machine do is for config.yaml to say.
@@ -17,7 +17,7 @@ export function checkAllowed(
     if (allow !== null && !allow.includes(pin)) {
       throw refusal(`${where}: expected only the pins ${allow.join(', ')}, got ${pin}`, 'allow');
     }
-    if (pin === 'tang' && allowTang !== null && !allowTang.includes(tangAddress(url ?? '') ?? '')) {
+    if (pin === 'tang' && allowTang !== null && (url === undefined || !allowTang.includes(url))) {
       throw refusal(
         `${where}: expected only the Tang servers ${allowTang.join(', ')}, got ${JSON.stringify(url)}`,
         'allow-tang',

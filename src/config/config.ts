@@ -22,7 +22,7 @@ export interface VolumeSettings {
   readonly giveUpAfterMs: number;
   /** Pins that a sealed key may use; null = all. `sss` is never listed: what is nested in it counts. */
   readonly allow: readonly PinName[] | null;
-  /** Tang servers that a sealed key may name, as `tangAddress` spells them; null = all. */
+  /** Tang servers that a sealed key may name, spelt as `PinUse` spells them; null = all. */
   readonly allowTang: readonly string[] | null;
 }
 
@@ -43,15 +43,4 @@ const defaults: VolumeSettings = {
 /** What config.yaml says of a volume, with defaults where it says nothing. */
 export function settingsFor(config: Config, volume: VolumeName): VolumeSettings {
   return config.volumes.get(volume) ?? defaults;
-}
-
-/**
- * One spelling for a Tang server's URL, as Clevis takes it: `http://` where it names no scheme, without the slash at
- * its end.
- * @returns null when `text` is no such URL
- */
-export function tangAddress(text: string): string | null {
-  const url = URL.parse(/^[a-z][a-z0-9+.-]*:\/\//i.test(text) ? text : `http://${text}`);
-  if (url === null || (url.protocol !== 'http:' && url.protocol !== 'https:')) return null;
-  return url.href.replace(/\/+$/, '');
 }

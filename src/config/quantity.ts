@@ -20,8 +20,6 @@ export function parseSize(value: unknown): number | null {
 function parseQuantity(value: unknown, units: Readonly<Record<string, number>>): number | null {
   if (typeof value !== 'string') return null;
   const [, digits = '', unit = ''] = /^([0-9]+)([A-Za-z]+)$/.exec(value) ?? [];
-  const factor = Object.hasOwn(units, unit) ? units[unit] : undefined;
-  if (factor === undefined) return null;
-  const quantity = Number(digits) * factor;
+  const quantity = Number(digits) * (units[unit] ?? Number.NaN);
   return Number.isSafeInteger(quantity) ? quantity : null;
 }

@@ -2,7 +2,8 @@ import * as v from 'valibot';
 import { fromBase64url } from '../base/bytes.ts';
 import { limits } from '../base/limits.ts';
 import { type PinName, pinNames } from '../pins/pin.ts';
-import { tangAddress, type UrlSettings, type VolumeSettings } from './config.ts';
+import { tangUrl } from '../pins/tang-server.ts';
+import type { UrlSettings, VolumeSettings } from './config.ts';
 import { parseDuration, parseSize } from './quantity.ts';
 
 /** A value that `parse` understands; null from it is an issue whose message is what was expected. */
@@ -48,12 +49,7 @@ const entries = {
   allow: v.optional(
     list(v.picklist<PinName[], string>(allowedPins, `one of ${allowedPins.join(', ')}`), PINS),
   ),
-  'allow-tang': v.optional(
-    list(
-      read((value) => (typeof value === 'string' ? tangAddress(value) : null), 'an http:// or https:// URL'),
-      TANG,
-    ),
-  ),
+  'allow-tang': v.optional(list(read(tangUrl, 'an http:// or https:// URL'), TANG)),
 };
 
 export const volumeFields: readonly string[] = Object.keys(entries);

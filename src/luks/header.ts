@@ -89,8 +89,7 @@ async function readCopy(files: Files, path: string, offset: number): Promise<Cop
  */
 function examine(bytes: Buffer, offset: number, path: string): Copy | 'broken' {
   const size = bytes.length;
-  const magic = offset === 0 ? MAGIC : SECOND_MAGIC;
-  if (!hasMagic(bytes, magic) || bytes.readUInt16BE(6) !== 2) return 'broken';
+  if (bytes.readUInt16BE(6) !== 2) return 'broken';
   if (bytes.readBigUInt64BE(8) !== BigInt(size) || bytes.readBigUInt64BE(256) !== BigInt(offset))
     return 'broken';
   if (offset !== 0 && offset !== size) return 'broken';

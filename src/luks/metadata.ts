@@ -64,7 +64,7 @@ function refuseNul(key: string, value: unknown): unknown {
   return value;
 }
 
-/** The objects in an object, by their ids (§3.1: decimal numbers as text). */
+/** The objects in an object, by their ids (§3.1: decimal numbers as text), which JavaScript keeps in ascending order. */
 function members(json: Json, name: string, path: string): [id: string, member: Json][] {
   const all = json[name];
   if (!isObject(all)) throw damaged(path, `${name}: expected a JSON object`);
@@ -72,14 +72,10 @@ function members(json: Json, name: string, path: string): [id: string, member: J
   if (entries.length > limits.luksObjects) {
     throw damaged(path, `${name}: expected at most ${limits.luksObjects}, got ${entries.length}`);
   }
-  return entries
-    .map(([id, member]): [string, Json] => {
-      if (!/^(?:0|[1-9][0-9]{0,8})$/.test(id) || !isObject(member)) {
-        throw damaged(path, `${name}: expected objects with a number each, got ${JSON.stringify(id)}`);
-      }
-      return [id, member];
-    })
-    .sort(([a], [b]) => Number(a) - Number(b));
+  return entries.map(([id, member]) => {
+    if (/^(?:0|[1-9][0-9]{0,8})$/.test(id) && isObject(member)) return [id, member];
+    throw damaged(path, `${name}: expected objects with a number each, got ${JSON.stringify(id)}`);
+  });
 }
 
 /**

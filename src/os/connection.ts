@@ -8,12 +8,18 @@ export function connectionOn(
   peerAddress: Buffer,
   peer: { readonly pid: number; readonly uid: number },
 ): Connection {
+  let begun = false;
   return {
     peerAddress,
     peer,
     peerIsTrusted: peer.uid === 0 || peer.uid === process.getuid?.(),
     isGone: () => hungUp(fd),
-    send: (bytes, timeoutMs) => send(fd, bytes, timeoutMs),
+    async send(bytes, timeoutMs) {
+      // The descriptor goes with the first answer, whole or not.
+      if (begun) throw new AppError('stopped', 'an answer was begun already');
+      begun = true;
+      await send(fd, bytes, timeoutMs);
+    },
   };
 }
 
@@ -25,15 +31,14 @@ function send(fd: number, bytes: Uint8Array, timeoutMs: number): Promise<void> {
   const { promise, resolve, reject } = Promise.withResolvers<void>();
   const socket = new Socket({ fd, allowHalfOpen: true, readable: false, writable: true });
   const fail = (what: string, cause?: Error) => {
-    reject(new AppError('stopped', `client ${what} before the whole answer was written`, { cause }));
+    reject(new AppError('stopped', `the client ${what} before the whole answer was written`, { cause }));
     socket.destroy();
   };
   const timer = setTimeout(() => fail(`did not read for ${timeoutMs / 1000} s`), timeoutMs);
   socket.on('error', (error) => fail('went away', error));
-  // end() is a write of all bytes followed by shutdown(SHUT_WR).
-  socket.end(bytes, () => {
-    clearTimeout(timer);
-    resolve();
-  });
+  // Not end()'s callback: that is called for a failure too.
+  socket.on('finish', resolve);
+  // A write of all bytes followed by shutdown(SHUT_WR).
+  socket.end(bytes);
   return promise.finally(() => clearTimeout(timer));
 }

@@ -34,7 +34,7 @@ async function bounded(request: HttpRequest, systemStore: string): Promise<HttpR
     // Not the query: it may carry a token.
     throw new AppError(fault.code, `${place}: ${fault.message}`, {
       ...(fault.hint === undefined ? {} : { hint: fault.hint }),
-      cause: fault.cause ?? fault,
+      cause: fault.cause,
     });
   } finally {
     clearTimeout(timer);

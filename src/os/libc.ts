@@ -115,7 +115,8 @@ export function peerCredentials(fd: number): PeerCredentials {
   }
   const peer = { pid: ucred.readInt32LE(0), uid: ucred.readUInt32LE(4), gid: ucred.readUInt32LE(8) };
   // A socket of another family, or one that is not connected, has nobody at the other end.
-  if (peer.pid === 0) throw new AppError('bad-request', `SO_PEERCRED of descriptor ${fd}: the socket has no peer`);
+  if (peer.pid === 0)
+    throw new AppError('bad-request', `SO_PEERCRED of descriptor ${fd}: the socket has no peer`);
   return peer;
 }
 

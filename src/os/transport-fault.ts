@@ -30,9 +30,8 @@ export function transportFault(thrown: unknown, host: string): AppError {
   // Several addresses were tried (RFC 8305): the first one's fault stands for all.
   const fault = thrown instanceof AggregateError ? thrown.errors[0] : thrown;
   const { name, code, syscall, reason } = fault as Fault;
-  // undici gives it no code.
-  if (name === 'HTTPParserError')
-    return new AppError('unavailable', 'the answer is not HTTP', { cause: thrown });
+  // It has no code; and it carries the answer's bytes, which may be a key: not as cause.
+  if (name === 'HTTPParserError') return new AppError('unavailable', 'the answer is not HTTP');
   if (code === undefined) return asAppError(thrown);
   return new AppError('unavailable', reasonFor(code, syscall, reason, host), { cause: thrown });
 }

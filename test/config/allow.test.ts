@@ -1,6 +1,6 @@
 import t from 'tap';
 import { checkAllowed } from '../../src/config/allow.ts';
-import { tangAddress, type VolumeSettings } from '../../src/config/config.ts';
+import type { VolumeSettings } from '../../src/config/config.ts';
 import { parseConfig } from '../../src/config/parse.ts';
 import type { PinUse } from '../../src/pins/pin.ts';
 
@@ -20,10 +20,10 @@ t.test('allowed', (t) => {
     ['allow: [tpm2]', [tpm2]],
     ['allow: [tpm2]', [sss, tpm2]],
     ['allow: [tpm2, tang]', [sss, tpm2, sss, tang('http://anywhere')]],
-    [
-      'allow-tang: ["http://a"]',
-      [tang('http://a'), tang('http://a/'), tang('a'), tang('HTTP://A:80//'), tpm2],
-    ],
+    ['allow-tang: ["http://b", "http://a"]', [tang('http://a'), tang('http://b'), tpm2]],
+    // Whatever the spelling: PinUse has one.
+    ['allow-tang: ["HTTP://A:80//"]', [tang('http://a')]],
+    ['allow-tang: ["a"]', [tang('http://a')]],
     ['allow-tang: ["a:7500/tang/"]', [tang('http://a:7500/tang')]],
   ];
   for (const [fields, uses] of allowed) {
@@ -47,9 +47,6 @@ t.test('not allowed', (t) => {
     ['allow-tang: ["http://a"]', [tang('http://a'), tang('http://a/x')], /got "http:\/\/a\/x"$/],
     ['allow-tang: ["http://a"]', [tang('https://a')], /got/],
     ['allow-tang: ["http://a"]', [tang('http://a:81')], /got/],
-    ['allow-tang: ["http://a"]', [tang('http://me@a')], /got/],
-    ['allow-tang: ["http://a"]', [tang('http://a?x')], /got/],
-    ['allow-tang: ["http://a"]', [tang('not a url at all')], /got/],
     ['allow-tang: ["http://a"]', [{ pin: 'tang' }], /got/],
   ];
   for (const [fields, uses, said] of refused) {
@@ -60,12 +57,5 @@ t.test('not allowed', (t) => {
       `${fields}: ${JSON.stringify(uses)}`,
     );
   }
-  t.end();
-});
-
-t.test('one spelling for a Tang server', (t) => {
-  t.equal(tangAddress('Tang.Example:80/'), 'http://tang.example');
-  t.equal(tangAddress('https://t/a//'), 'https://t/a');
-  for (const bad of ['', 'ftp://a', 'file:///a', 'http://']) t.equal(tangAddress(bad), null, bad);
   t.end();
 });

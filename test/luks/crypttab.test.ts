@@ -86,6 +86,7 @@ open LABEL="half ${SOCKET}
 plain /dev/sdb1
 label LABEL=my\\x20label\\040é/ü+@%1 none luks
 parted PARTLABEL=漢:#=._- ${SOCKET} luks,,header=/first,nofail,header=/a\\,b\\\\c\\d
+control LABEL=a\u0001b\u007f none
 octal\\040name /img\\040x - luks
 "quoted" "/dev/sdc" none
 colon /dev/sdd ${SOCKET} header=/k:foo
@@ -94,7 +95,7 @@ crlf /dev/sde none luks\r
 vt\v/dev/sdf\fnone
 last /dev/sdg none`;
   agrees(t, t.testdir({}), text);
-  t.equal(parseCrypttab(text).entries.length, 13);
+  t.equal(parseCrypttab(text).entries.length, 14);
   t.end();
 });
 

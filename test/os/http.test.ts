@@ -1,4 +1,5 @@
 import { createServer } from 'node:net';
+import { inspect } from 'node:util';
 import t, { type Test } from 'tap';
 import type { HttpRequest } from '../../src/base/ports.ts';
 import { http } from '../../src/os/http.ts';
@@ -215,4 +216,18 @@ t.test('a name with more than one address, and one in brackets', async (t) => {
   const refused = await http.request(get(`http://[::1]:${server.port}/`)).catch((thrown) => thrown);
   t.equal(refused.code, 'unavailable');
   t.notMatch(refused.message, /does not resolve/, 'the address without its brackets is tried');
+});
+
+t.test("no error carries the answer's bytes", async (t) => {
+  for (const text of [
+    'HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n6\r\nsecret!!secret',
+    'HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nsecret',
+    `HTTP/1.1 200 OK\r\ncontent-length: 2000\r\n\r\n${'secret'.repeat(200)}`,
+    'secret',
+  ]) {
+    const server = await serveText(t, text);
+    const fault = await http.request(get(`http://127.0.0.1:${server.port}/`)).catch((thrown) => thrown);
+    t.equal(fault.code, 'unavailable');
+    t.notMatch(inspect(fault, { depth: 10, showHidden: true }), /secret/);
+  }
 });

@@ -1,10 +1,13 @@
+import { once } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TLSSocket, TlsOptions } from 'node:tls';
 import t, { type Test } from 'tap';
 import type { HttpRequest, TlsSettings } from '../../src/base/ports.ts';
 import { http, httpTrusting } from '../../src/os/http.ts';
+import { tlsClient } from '../../src/os/tls.ts';
 import { createAuthority, daysFromNow, type Identity, selfSigned } from '../support/certificates.ts';
 import { type FakeServer, serveBytes, serveTls } from '../support/servers.ts';
 
@@ -236,4 +239,13 @@ t.test('unusable files are bad configuration, before anything is sent', async (t
     await t.rejects(http.request(get(server.port, tls)), { code: 'bad-config', message }, name);
   }
   t.equal(server.seen.sockets.length, 0);
+});
+
+t.test('a socket that is not handed on is closed', async (t) => {
+  const server = await serve(t, selfSigned({}));
+  const transport = connect(server.port, '127.0.0.1');
+  await once(transport, 'connect');
+  const client = tlsClient({ pinSha256: Buffer.alloc(32) }, '');
+  await t.rejects(client.secure(transport, '127.0.0.1'), { code: 'unavailable' });
+  await server.allClosed();
 });

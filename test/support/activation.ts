@@ -12,16 +12,23 @@ export interface Answer {
 
 export interface Activated {
   readonly path: string;
+  /** Of systemd-socket-activate. */
+  readonly pid: number;
   /** Everything on the handlers' standard error, `<N>` included. */
   readonly journal: string[];
   /** Connects from a name as systemd does; a volume's name is put into systemd's form. */
   ask(volumeOrAddress: string | Buffer): Promise<Buffer>;
   /** The same, and waits for the handler's end: one at a time. */
   askAlone(volumeOrAddress: string | Buffer): Promise<Answer>;
+  /** Resolves with the next handler's process id. */
+  started(): Promise<number>;
   /** Resolves with the next handler's exit status. */
   ended(): Promise<number | null>;
   stop(): Promise<void>;
 }
+
+/** Stripping types anew would double a handler's start. */
+const COMPILED = new URL('../../node_modules/.cache/handler', import.meta.url).pathname;
 
 const DEFAULT_PROGRAM = [
   new URL('../../node_modules/.bin/node', import.meta.url).pathname,
@@ -29,25 +36,29 @@ const DEFAULT_PROGRAM = [
   new URL('../../src/bin/fetch-luks-key.ts', import.meta.url).pathname,
 ];
 
-/** Starts `fetch-luks-key handle ARGS` for each connection, as a socket unit with Accept=yes does. */
+/**
+ * Starts `fetch-luks-key handle ARGS` for each connection, as a socket unit with Accept=yes does.
+ * @param options `folder` is where the socket is made; `stop` removes it
+ */
 export async function activate(
   args: readonly string[],
-  options: { environment?: Record<string, string>; program?: readonly string[] } = {},
+  options: { environment?: Record<string, string>; program?: readonly string[]; folder?: string } = {},
 ): Promise<Activated> {
-  const folder = mkdtempSync('/tmp/flk-socket-');
-  const path = `${folder}/s`;
-  const environment = Object.entries(options.environment ?? {}).flatMap(([name, value]) => [
-    '-E',
-    `${name}=${value}`,
-  ]);
+  const folder = options.folder ?? mkdtempSync('/tmp/flk-socket-');
+  const path = `${folder}/key.sock`;
+  const environment = Object.entries({
+    ...(options.program === undefined ? { NODE_COMPILE_CACHE: COMPILED } : {}),
+    ...options.environment,
+  }).flatMap(([name, value]) => ['-E', `${name}=${value}`]);
   const child = spawn(
     'systemd-socket-activate',
     ['--accept', '-l', path, ...environment, ...(options.program ?? DEFAULT_PROGRAM), 'handle', ...args],
-    { stdio: ['ignore', 'ignore', 'pipe'] },
+    // A group of its own, to end the handlers along with it.
+    { stdio: ['ignore', 'ignore', 'pipe'], detached: true },
   );
   const journal: string[] = [];
-  const ends: (number | null)[] = [];
-  const waiting: ((status: number | null) => void)[] = [];
+  const starts = queue<number>();
+  const ends = queue<number | null>();
   const { promise: listening, resolve, reject } = Promise.withResolvers<void>();
   child.on('error', reject);
   child.on('exit', (status) => reject(new Error(`systemd-socket-activate ended with ${status}`)));
@@ -55,33 +66,44 @@ export async function activate(
     if (line.startsWith('Listening on')) resolve();
     else if (line.startsWith('<')) journal.push(line);
     else if (!/^(Communication attempt|Connection from|Spawned|Execing|Child)/.test(line)) journal.push(line);
+    const spawned = /^Spawned .* as PID (\d+)/.exec(line);
+    if (spawned !== null) starts.put(Number(spawned[1]));
     const died = /^Child \d+ died with (?:code (\d+)|signal)/.exec(line);
-    if (died === null) return;
-    const status = died[1] === undefined ? null : Number(died[1]);
-    const next = waiting.shift();
-    if (next === undefined) ends.push(status);
-    else next(status);
+    if (died !== null) ends.put(died[1] === undefined ? null : Number(died[1]));
   });
   await listening;
   const ask = (asked: string | Buffer) =>
     askSocket(path, addressFor(asked), 2 ** 21, new AbortController().signal);
-  const ended = () => {
-    const status = ends.shift();
-    if (status !== undefined) return Promise.resolve(status);
-    return new Promise<number | null>((done) => waiting.push(done));
-  };
   return {
     path,
+    pid: child.pid ?? 0,
     journal,
     ask,
-    ended,
+    started: starts.take,
+    ended: ends.take,
     async askAlone(asked) {
       const seen = journal.length;
       const bytes = await ask(asked);
-      const status = await ended();
+      await starts.take();
+      const status = await ends.take();
       return { bytes, status, lines: journal.slice(seen) };
     },
     stop: () => end(child).then(() => rmSync(folder, { recursive: true })),
+  };
+}
+
+/** First in, first out; who takes from an empty one waits. */
+function queue<T>(): { put(item: T): void; take(): Promise<T> } {
+  const items: T[] = [];
+  const waiting: ((item: T) => void)[] = [];
+  return {
+    put(item) {
+      const next = waiting.shift();
+      if (next === undefined) items.push(item);
+      else next(item);
+    },
+    take: async () =>
+      items.length > 0 ? (items.shift() as T) : new Promise<T>((done) => waiting.push(done)),
   };
 }
 
@@ -92,7 +114,8 @@ export function addressFor(asked: string | Buffer): Buffer {
 
 async function end(child: ChildProcess): Promise<void> {
   child.removeAllListeners('exit');
+  if (child.pid === undefined || child.exitCode !== null || child.signalCode !== null) return;
   const gone = new Promise((done) => child.once('exit', done));
-  child.kill();
+  process.kill(-child.pid);
   await gone;
 }

@@ -102,19 +102,19 @@ export function forge(
       const json = change(area.toString('utf8', 0, area.indexOf(0)));
       area.fill(0).write(json);
       binary(bytes);
-      seal(bytes);
-      writeSync(file, bytes, 0, size, copy * size);
+      writeSync(file, checksummed(bytes), 0, size, copy * size);
     }
   } finally {
     closeSync(file);
   }
 }
 
-/** Writes the checksum that the header's algorithm gives. */
-function seal(bytes: Buffer): void {
+/** The same bytes of a copy, with the checksum that its algorithm gives written into them. */
+export function checksummed(bytes: Buffer): Buffer {
   const algorithm = bytes.toString('latin1', 72, bytes.indexOf(0, 72));
   bytes.fill(0, 448, 512);
   createHash(algorithm).update(bytes).digest().copy(bytes, 448);
+  return bytes;
 }
 
 /** Overwrites bytes, checksums be damned. */

@@ -1,4 +1,5 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -69,6 +70,8 @@ export async function startSwtpm(state?: string): Promise<Swtpm> {
       for (const kind of ['-t', '-l', '-s']) run('tpm2_flushcontext', [kind]);
     },
     async restart() {
+      // Without it each start counts as a failed authorization, once a key with that protection was used.
+      if (child.exitCode === null && child.signalCode === null) run('tpm2_shutdown', ['-c']);
       await stop();
       child = await start(folder, port);
     },
@@ -76,8 +79,15 @@ export async function startSwtpm(state?: string): Promise<Swtpm> {
     async remove() {
       await stop();
       rmSync(folder, { recursive: true });
+      if (process.getuid?.() === 0) rmSync(lockOf(tcti), { force: true });
     },
   };
+}
+
+/** What sequences of root lock while they use this TPM (src/tpm/sequence.ts). */
+function lockOf(tcti: string): string {
+  const name = createHash('sha256').update(tcti).digest('hex').slice(0, 8);
+  return `/run/fetch-luks-key/tpm-${name}.lock`;
 }
 
 /** Ports that were free a moment ago may be taken by another test: then swtpm ends, and other ports are tried. */

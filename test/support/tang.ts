@@ -79,8 +79,17 @@ export function thumbprintOf(database: string, hash: 'S1' | 'S256'): string {
 /** socat, which forks a tangd for each connection; it says on which port it listens. */
 async function listen(database: string, port: number) {
   const child = spawn(
-    'socat',
-    ['-d', '-d', `TCP-LISTEN:${port},bind=127.0.0.1,reuseaddr,fork`, `EXEC:${TANGD} ${database}`],
+    'setpriv',
+    // Ends with the test, also when that is killed.
+    [
+      '--pdeathsig',
+      'KILL',
+      'socat',
+      '-d',
+      '-d',
+      `TCP-LISTEN:${port},bind=127.0.0.1,reuseaddr,fork`,
+      `EXEC:${TANGD} ${database}`,
+    ],
     // A group of its own, to end the forks along with it.
     { stdio: ['ignore', 'ignore', 'pipe'], detached: true },
   );

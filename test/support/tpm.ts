@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Test } from 'tap';
@@ -20,6 +20,16 @@ export async function ownSwtpm(t: Test): Promise<Swtpm> {
 export function ownFolder(t: Test): string {
   const folder = mkdtempSync(join(tmpdir(), 'tpm-'));
   t.teardown(() => rmSync(folder, { recursive: true }));
+  return folder;
+}
+
+/** A folder of tpm2-tools where a shell script stands for `name`. */
+export function toolsWith(t: Test, name: string, script: string): string {
+  const folder = ownFolder(t);
+  for (const tool of readdirSync('/usr/bin').filter((file) => file.startsWith('tpm2_') && file !== name)) {
+    symlinkSync(`/usr/bin/${tool}`, join(folder, tool));
+  }
+  writeFileSync(join(folder, name), `#!/bin/sh\n${script}\n`, { mode: 0o755 });
   return folder;
 }
 

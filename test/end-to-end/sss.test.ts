@@ -1,0 +1,94 @@
+import t from 'tap';
+import { toBase64url } from '../../src/base/bytes.ts';
+import { Secret } from '../../src/base/secret.ts';
+import { encryptCompact } from '../../src/jwe/content.ts';
+import { random } from '../../src/os/random.ts';
+import { newSharing } from '../../src/pins/shamir.ts';
+import { seal } from '../support/sealing.ts';
+import { setStage } from '../support/stage.ts';
+import { startTang } from '../support/tang.ts';
+
+const KEY = Buffer.from('shared out');
+const tang = await startTang(t);
+const absent = await startTang(t);
+await absent.stop();
+const stage = await setStage(t);
+const adv: unknown = await (await fetch(`${tang.url}/adv`)).json();
+
+const sharing = newSharing(2, random);
+const other = newSharing(2, random);
+const sealShare = (share: Uint8Array, url = tang.url) => seal('tang', { url, adv }, share);
+const a = sharing.share().reveal();
+const b = sharing.share().reveal();
+const sealedA = await sealShare(a);
+const sealedB = await sealShare(b);
+
+/** A pin sss with whatever is asked for in its header; `sharing` has its content key. */
+function sss(header: { t?: unknown; p?: Uint8Array; jwe?: unknown }, key: Uint8Array = KEY): string {
+  const { t: threshold = 2, p = sharing.prime, jwe = [sealedA, sealedB] } = header;
+  const clevis = { pin: 'sss', sss: { t: threshold, p: toBase64url(p), jwe } };
+  return encryptCompact({ alg: 'dir', clevis }, sharing.secret, new Secret(Buffer.from(key)), random);
+}
+
+t.test('what is no sharing of a secret is an integrity failure', async (t) => {
+  const even = Buffer.from(sharing.prime);
+  even.writeUInt8(even.readUInt8(31) & 0xfe, 31);
+  const withShare = async (share: Uint8Array) => sss({ jwe: [sealedA, await sealShare(share)] });
+  const cases: [title: string, jwe: string, line: string][] = [
+    ['t = 0', sss({ t: 0 }), 'header field clevis.sss.t: expected 1 to 2, got 0'],
+    ['t > n', sss({ t: 3 }), 'header field clevis.sss.t: expected 1 to 2, got 3'],
+    ['t as text', sss({ t: '2' }), 'header field clevis.sss.t: expected 1 to 2, got "2"'],
+    ['no share', sss({ t: 1, jwe: [] }), 'header field clevis.sss.t: expected 1 to 0, got 1'],
+    ['no list', sss({ jwe: {} }), 'header field clevis.sss.jwe: expected a list of sealed keys'],
+    ['p not prime', sss({ p: even }), 'header field clevis.sss.p: expected a prime of 256 bits'],
+    [
+      'p too short',
+      sss({ p: sharing.prime.subarray(1) }),
+      'header field clevis.sss.p: expected a prime of 256 bits',
+    ],
+    ['17 servers', sss({ jwe: Array(17).fill(sealedA) }), 'expected at most 16 pins on the network, got 17'],
+    ['the same x twice', sss({ jwe: [sealedA, sealedA] }), 'sss share: two shares with the same x'],
+    ['x = 0', await withShare(Buffer.concat([Buffer.alloc(32), b.subarray(32)])), 'sss share: x is 0'],
+    ['x ≥ p', await withShare(Buffer.alloc(64, 0xff)), 'sss share: outside the field'],
+    ['half a share', await withShare(b.subarray(32)), 'sss share: expected 64 bytes, got 32'],
+    [
+      'another secret’s',
+      await withShare(other.share().reveal()),
+      '2 shares opened, but they or the ciphertext were changed',
+    ],
+  ];
+  for (const [title, jwe, line] of cases) {
+    stage.put('data', jwe);
+    const whole = new RegExp(`^data: \\S+/etc/volumes/data\\.jwe: sealed key: ${line}`);
+    await stage.shows(t, title, 'data', { status: 6, line: whole });
+  }
+});
+
+t.test('t of n open it, whatever the others do', async (t) => {
+  stage.configure({ volumes: { patient: { 'give-up-after': '0' } } });
+  const nobody = await sealShare(b, absent.url);
+  const openedBy = (tries: string) => new RegExp(`^patient: key delivered, opened by ${tries} in \\d+ ms$`);
+  const inner = sss({}, a);
+  for (const [title, jwe, tries] of [
+    ['2 of 2', sss({}), `tang ${tang.url}, tang ${tang.url}`],
+    ['2 of 3', sss({ jwe: [nobody, sealedA, sealedB] }), `tang ${tang.url}, tang ${tang.url}`],
+    [
+      '2 of 3, one of them 2 of 2',
+      sss({ jwe: [inner, nobody, sealedB] }),
+      `(?:tang ${tang.url}, ){2}tang ${tang.url}`,
+    ],
+  ] as const) {
+    stage.put('patient', jwe);
+    await stage.shows(t, title, 'patient', { status: 0, line: openedBy(tries), gets: KEY });
+  }
+});
+
+t.test('t of n that are not to be had are named', async (t) => {
+  stage.configure({ volumes: { data: { 'give-up-after': '1s' } } });
+  stage.put('data', sss({ jwe: [sealedA, await sealShare(b, absent.url)] }));
+  const refused = `tang ${absent.url}/rec/\\S+: connection refused \\(gave up after \\d tries in [01]\\.\\d s\\)`;
+  await stage.shows(t, 'one of two', 'data', {
+    status: 5,
+    line: new RegExp(`^data: \\S+/data\\.jwe: 2 of 2 needed: ${refused}$`),
+  });
+});
