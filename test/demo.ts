@@ -135,6 +135,7 @@ async function changePcr(): Promise<void> {
   const extended = await run('tpm2_pcrextend 7:sha256=$(echo changed | sha256sum | cut -c-64)');
   expectStatus("tpm2_pcrextend's", extended.status, 0);
   const { status, journal } = await request(ASK_AND_TRY, 4);
+  expectStatus("cryptsetup's", status, 2);
   expectText('the journal', journal, 'PCR 7');
   say(`The TPM does not unseal in another boot state, and the Tang server's half alone is worth nothing. The client
     got 64 random bytes, which open nothing. (No bytes at all would count as the empty passphrase, and a thief may

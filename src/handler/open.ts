@@ -39,7 +39,9 @@ export async function openKey(
 async function open(located: Located, context: OpenContext & HandlerWorld, signal: AbortSignal): Promise<Secret> {
   const { url, sealedKeys } = located;
   if (url !== null) {
-    return context.attempt(`url ${url.url}`, signal, (stop) => fetchUrlKey(url, context, stop));
+    // Without its query, which may hold a secret.
+    const title = `url ${url.url.origin}${url.url.pathname}`;
+    return context.attempt(title, signal, (stop) => fetchUrlKey(url, context, stop));
   }
   const contenders = sealedKeys.map((key) => (stop: AbortSignal) => key.open(context, stop));
   const [secret] = await firstAnswers(1, contenders, signal, context.afterwards);
