@@ -5,9 +5,40 @@
 import { spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, renameSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
 import { resolve } from 'node:path';
-import { build } from 'esbuild';
+import { build, type Plugin } from 'esbuild';
 
 const root = resolve(import.meta.dirname, '..');
+
+/** OpenSSL, sockets and child processes together cost as much as the rest of the start, and not every way needs them. */
+const loadedWhenUsed = [
+  'node:child_process',
+  'node:crypto',
+  'node:fs/promises',
+  'node:net',
+  'node:readline/promises',
+];
+
+/**
+ * Stands in for `require` inside the bundle, where only Node's own modules are left to be required: no file is loaded
+ * at run time. Those in the list are loaded at the first use of one of their members, not when they are named.
+ */
+const requireBuiltin = `(lazy) => (name) =>
+  lazy.includes(name)
+    ? new Proxy({}, { get: (_, member) => process.getBuiltinModule(name)[member] })
+    : process.getBuiltinModule(name)`;
+
+/**
+ * undici loads its HTTP/2 side, and Node's with it, whether or not a server is ever offered HTTP/2: 25 ms for nothing,
+ * as our TLS clients offer HTTP/1.1 alone.
+ */
+const withoutHttp2: Plugin = {
+  name: 'without-http2',
+  setup(build) {
+    build.onLoad({ filter: /\/undici\/lib\/dispatcher\/client-h2\.js$/ }, () => ({
+      contents: "module.exports = () => { throw new Error('HTTP/2 is never offered'); };",
+    }));
+  },
+};
 
 async function bundle(entry: string, outfile: string): Promise<void> {
   await build({
@@ -16,14 +47,14 @@ async function bundle(entry: string, outfile: string): Promise<void> {
     outfile,
     bundle: true,
     platform: 'node',
-    // A module, for top-level await; what is imported lazily stays lazy inside the one file.
-    format: 'esm',
+    // CommonJS, because only for it V8's code cache is kept. What is imported lazily stays lazy inside the one file.
+    format: 'cjs',
     target: 'esnext',
     // Smaller is faster to start; names are kept for the stack of a defect.
     minifySyntax: true,
     minifyWhitespace: true,
-    // CommonJS packages ask for Node's own modules, and can get nothing else: no file is loaded at run time.
-    banner: { js: 'const require=(name)=>process.getBuiltinModule(name);' },
+    banner: { js: `require=(${requireBuiltin})(${JSON.stringify(loadedWhenUsed)});` },
+    plugins: [withoutHttp2],
     logLevel: 'warning',
   }).catch((cause) => {
     throw new Error(`${entry} cannot be bundled`, { cause });
@@ -41,7 +72,7 @@ function run(tool: string, args: readonly string[], hint: string): void {
 function join(work: string, bundled: string, strippedNode: string, output: string): void {
   const configuration = {
     main: bundled,
-    mainFormat: 'module',
+    mainFormat: 'commonjs',
     executable: strippedNode,
     output,
     disableExperimentalSEAWarning: true,
@@ -62,9 +93,9 @@ async function buildExecutable(name: string): Promise<void> {
   mkdirSync(`${root}/dist`, { recursive: true });
   const work = mkdtempSync(`${root}/dist/.build-`);
   try {
-    await bundle(`src/bin/${name}.ts`, `${work}/${name}.mjs`);
+    await bundle(`src/bin/${name}.ts`, `${work}/${name}.cjs`);
     run('strip', ['-o', `${work}/node`, process.execPath], 'apt-get install binutils');
-    join(work, `${work}/${name}.mjs`, `${work}/node`, `${work}/${name}`);
+    join(work, `${work}/${name}.cjs`, `${work}/node`, `${work}/${name}`);
     // As old as its sources were when they were read: one that was saved during the build counts as newer.
     utimesSync(`${work}/${name}`, started, started);
     renameSync(`${work}/${name}`, `${root}/dist/${name}`);

@@ -42,4 +42,4 @@ const world: World = {
 };
 
 // Not process.exitCode: a name look-up that hangs would keep the process, and with it the connection, alive.
-process.exit(await main(process.argv.slice(2), world));
+void main(process.argv.slice(2), world).then((status) => process.exit(status));

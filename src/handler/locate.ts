@@ -1,11 +1,11 @@
-import { checkAllowed } from '../config/allow.ts';
-import { settingsFor, type UrlSettings, type VolumeSettings } from '../config/config.ts';
-import { loadConfig } from '../config/load.ts';
 import { AppError } from '../base/errors.ts';
 import { limits } from '../base/limits.ts';
 import type { VolumeName } from '../base/names.ts';
 import type { Files } from '../base/ports.ts';
-import { findInCrypttab, headerPath } from '../luks/crypttab.ts';
+import { checkAllowed } from '../config/allow.ts';
+import { settingsFor, type UrlSettings, type VolumeSettings } from '../config/config.ts';
+import { loadConfig } from '../config/load.ts';
+import { type CrypttabEntry, findInCrypttab, headerPath } from '../luks/crypttab.ts';
 import { type LuksHeader, readLuksHeader } from '../luks/header.ts';
 import { clevisTokens } from '../luks/tokens.ts';
 import type { SealedKey } from '../pins/pin.ts';
@@ -22,7 +22,7 @@ export interface Located {
   readonly settings: VolumeSettings;
   readonly url: UrlSettings | null;
   /** The first that opens counts. */
-  readonly sealedKeys: readonly SealedKey[];
+  readonly sealedKeys: readonly Pick<SealedKey, 'open'>[];
 }
 
 /**
@@ -33,35 +33,36 @@ export interface Located {
  */
 export async function locate(volume: VolumeName, places: Places, files: Files): Promise<Located> {
   const path = `${places.etc}/volumes/${volume}.jwe`;
-  const [config, file, device] = await Promise.all([
+  const [config, file, entry] = await Promise.all([
     loadConfig(files, places.etc),
     files.read(path, limits.sealedKeyBytes),
-    findDevice(volume, places, files),
+    findInCrypttab(files, places.crypttab, volume),
   ]);
   const settings = settingsFor(config, volume);
   if (file !== null) {
-    await examine(device, files).catch(passOverUnreadable);
+    await examine(entry, places, files).catch(passOverUnreadable);
     return { settings, url: null, sealedKeys: [sealedKey(file.toString('latin1'), path, settings)] };
   }
   if (settings.url !== null) {
-    await examine(device, files).catch(passOverUnreadable);
+    await examine(entry, places, files).catch(passOverUnreadable);
     return { settings, url: settings.url, sealedKeys: [] };
   }
-  const header = await examine(device, files);
+  const device = entry === null ? null : headerPath(entry, places.crypttab);
+  const header = await examine(entry, places, files);
   const tokens = header === null || header.version === 1 ? [] : clevisTokens(header);
   if (tokens.length === 0) throw nothingFound(volume, places, path, device);
-  const sealedKeys = tokens.map(({ id, jwe }) => sealedKey(jwe, `${device} token ${id}`, settings));
-  return { settings, url: null, sealedKeys };
+  const sealedKeys = tokens.map(({ id, jwe }) => unlessBroken(jwe, `${device} token ${id}`, settings));
+  const servers = sealedKeys.flatMap(({ uses }) => uses).filter(({ url }) => url !== undefined);
+  if (servers.length <= limits.networkPins) return { settings, url: null, sealedKeys };
+  throw new AppError(
+    'damaged',
+    `${device}: expected at most ${limits.networkPins} pins on the network in all its tokens, got ${servers.length}`,
+  );
 }
 
-/** @returns where the volume's LUKS header is; null when crypttab has no such volume */
-async function findDevice(volume: VolumeName, places: Places, files: Files): Promise<string | null> {
-  const entry = await findInCrypttab(files, places.crypttab, volume);
-  return entry === null ? null : headerPath(entry, places.crypttab);
-}
-
-async function examine(device: string | null, files: Files): Promise<LuksHeader | null> {
-  return device === null ? null : readLuksHeader(files, device);
+/** @returns null when crypttab has no such volume, or its device is not LUKS */
+async function examine(entry: CrypttabEntry | null, places: Places, files: Files): Promise<LuksHeader | null> {
+  return entry === null ? null : readLuksHeader(files, headerPath(entry, places.crypttab));
 }
 
 /**
@@ -69,7 +70,7 @@ async function examine(device: string | null, files: Files): Promise<LuksHeader 
  * us alone is root already, so what cannot be read does not cost the boot.
  */
 function passOverUnreadable(thrown: unknown): null {
-  if (thrown instanceof AppError && thrown.code === 'unavailable') return null;
+  if (thrown instanceof AppError && (thrown.code === 'unavailable' || thrown.code === 'bad-config')) return null;
   throw thrown;
 }
 
@@ -83,6 +84,19 @@ function sealedKey(text: string, where: string, settings: VolumeSettings): Seale
     return { ...sealed, open: (context, signal) => sealed.open(context, signal).catch(namePlace) };
   } catch (thrown) {
     return namePlace(thrown);
+  }
+}
+
+/** A token that cannot be used, or is of a pin not known here, does not keep the others from opening. */
+function unlessBroken(
+  text: string,
+  where: string,
+  settings: VolumeSettings,
+): Pick<SealedKey, 'uses' | 'open'> {
+  try {
+    return sealedKey(text, where, settings);
+  } catch (thrown) {
+    return { uses: [], open: () => Promise.reject(thrown) };
   }
 }
 

@@ -40,8 +40,8 @@ async function open(located: Located, context: OpenContext & HandlerWorld, signa
   const { url, sealedKeys } = located;
   if (url !== null) {
     // Without its query, which may hold a secret.
-    const title = `url ${url.url.origin}${url.url.pathname}`;
-    return context.attempt(title, signal, (stop) => fetchUrlKey(url, context, stop));
+    const place = url.url.origin + url.url.pathname;
+    return context.attempt(place, signal, (stop) => fetchUrlKey(url, context, stop));
   }
   const contenders = sealedKeys.map((key) => (stop: AbortSignal) => key.open(context, stop));
   const [secret] = await firstAnswers(1, contenders, signal, context.afterwards);

@@ -29,18 +29,17 @@ export function keepTrying(clock: Clock, random: Random, giveUpAfterMs: number):
         return await once(deadline);
       } catch (thrown) {
         const error = named(title, thrown);
-        const cutOff = error.code === 'stopped' && deadline.aborted && !signal.aborted;
+        const cutOff = error.code === 'stopped' && deadline.aborted;
         if (error.code !== 'unavailable' && !cutOff) throw error;
-        // What the deadline cut off says less than the failure before it.
+        // What was cut off says less than the failure before it.
         if (!cutOff) last = error;
       }
       const pauseMs = pauseAfter(tries, random);
-      if (signal.aborted) throw new AppError('stopped', `${title}: stopped`);
-      if (deadline.aborted || clock.nowMs() + pauseMs >= deadlineMs) {
-        last ??= new AppError('unavailable', `${title}: no answer`);
-        throw gaveUp(last, tries, clock.nowMs() - startMs);
-      }
-      await clock.sleep(pauseMs, signal);
+      const goOn = !deadline.aborted && clock.nowMs() + pauseMs < deadlineMs;
+      if (goOn) await clock.sleep(pauseMs, signal).catch(passOverStop);
+      if (goOn && !signal.aborted) continue;
+      last ??= new AppError('unavailable', `${title}: no answer`);
+      throw ended(signal.aborted ? 'stopped' : 'unavailable', last, tries, clock.nowMs() - startMs);
     }
   };
 }
@@ -55,12 +54,17 @@ function pauseAfter(tries: number, random: Random): number {
   return longest * (1 - random.fraction() / 2);
 }
 
-function gaveUp(last: AppError, tries: number, elapsedMs: number): AppError {
+function ended(code: 'stopped' | 'unavailable', last: AppError, tries: number, elapsedMs: number): AppError {
+  const how = code === 'stopped' ? 'stopped' : 'gave up';
   const times = tries === 1 ? '1 try' : `${tries} tries`;
-  return new AppError('unavailable', `${last.message} (gave up after ${times} in ${(elapsedMs / 1000).toFixed(1)} s)`, {
+  return new AppError(code, `${last.message} (${how} after ${times} in ${(elapsedMs / 1000).toFixed(1)} s)`, {
     hint: last.hint,
     cause: last,
   });
+}
+
+function passOverStop(thrown: unknown): void {
+  if (!(thrown instanceof AppError) || thrown.code !== 'stopped') throw thrown;
 }
 
 function named(title: string, thrown: unknown): AppError {

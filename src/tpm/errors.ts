@@ -36,6 +36,7 @@ export const rc = {
   BAD_AUTH: 0x80 | 0x22,
   INITIALIZE: 0x100,
   FAILURE: 0x101,
+  AUTH_UNAVAILABLE: 0x12f,
   OBJECT_MEMORY: 0x902,
   SESSION_MEMORY: 0x903,
   SESSION_HANDLES: 0x905,
@@ -60,6 +61,10 @@ const meanings: Readonly<Record<number, Meaning>> = {
     code: 'foreign-tpm',
     what: 'the key was sealed by another TPM, or before this one was cleared',
     hint: SEAL_AGAIN,
+  },
+  [rc.AUTH_UNAVAILABLE]: {
+    code: 'damaged',
+    what: 'the sealed object has a policy of which the sealed key says nothing',
   },
   [rc.INITIALIZE]: {
     code: 'unavailable',
@@ -112,7 +117,7 @@ function meaningOf(tool: string, code: number): Meaning {
     return {
       code: 'refused',
       what: "the TPM's owner hierarchy has a password",
-      hint: 'tpm2_changeauth -c owner removes it; the storage key cannot be made without',
+      hint: 'a parent key is made without one only: tpm2_changeauth -c owner -p PASSWORD removes it',
     };
   }
   const known = meanings[number];
@@ -122,7 +127,7 @@ function meaningOf(tool: string, code: number): Meaning {
     return { code: 'damaged', what: 'the sealed object is not well-formed' };
   if (isParameter && MAKING_TOOLS.has(tool))
     return { code: 'bad-config', what: 'the TPM does not support that' };
-  return { code: 'unavailable', what: 'the TPM did not do it' };
+  return { code: 'unavailable', what: 'the TPM answered with an error' };
 }
 
 /** The tool failed by itself: it found no TPM, or could not do with a file. */

@@ -197,15 +197,20 @@ async function readPcrs(sequence: Sequence, selection: PcrSelection): Promise<Bu
 /** Names the PCRs that changed where the sealed key tells their values, else those that it could be. */
 async function pcrMismatch(sequence: Sequence, { selection, values }: PcrBinding): Promise<AppError> {
   const changed =
-    values === null ? [] : differingPcrs(selection, values, await readPcrs(sequence, selection));
-  const suspects = changed.length > 0 ? changed : selection.ids;
-  const certain = suspects.length === 1 || changed.length > 0;
-  const noun = suspects.length === 1 ? 'PCR' : 'PCRs';
-  const names = `${noun} ${suspects.join(', ')} (bank ${selection.bank})`;
-  const message = certain
-    ? `${names} changed since the key was sealed`
-    : `one or more of ${names} changed since the key was sealed`;
-  return new AppError('pcr-mismatch', message, {
-    hint: 'after a wanted change, such as a firmware update, open the volume with another key and seal this one again',
-  });
+    values === null ? selection.ids : differingPcrs(selection, values, await readPcrs(sequence, selection));
+  const names = `${changed.length === 1 ? 'PCR' : 'PCRs'} ${changed.join(', ')} (bank ${selection.bank})`;
+  if (changed.length === 0) {
+    return new AppError(
+      'damaged',
+      `the sealed object's policy is not that of PCRs ${selectionText(selection)}`,
+    );
+  }
+  const certain = values !== null || changed.length === 1;
+  return new AppError(
+    'pcr-mismatch',
+    `${certain ? '' : 'one or more of '}${names} changed since the key was sealed`,
+    {
+      hint: 'after a wanted change, such as a firmware update, open the volume with another key and seal this one again',
+    },
+  );
 }

@@ -88,7 +88,6 @@ for (const pin of ['tang', 'tpm2']) {
     for (const n of names) keys.set(`${pin}-${n}`, await sealVolume(`${pin}-${n}`, pin, config));
     const { socket, assertNothingLeft } = await underWatch(t);
     const descriptors = descriptorsOf(socket.pid).length;
-    const s0 = performance.now();
     const answers = await Promise.all([...keys.keys()].map((volume) => socket.ask(volume)));
     for (const [index, key] of [...keys.values()].entries()) {
       if (!answers[index]?.equals(key))

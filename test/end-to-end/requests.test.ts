@@ -20,7 +20,7 @@ async function stageWithKey(t: Test, environment: Record<string, string> = {}) {
 
 const delivered = (volume: string): Outcome => ({
   status: 0,
-  line: new RegExp(`^${volume}: key delivered, opened by url http://127.0.0.1:\\d+/key in \\d+ ms$`),
+  line: new RegExp(`^${volume}: key delivered, opened by http://127.0.0.1:\\d+/key in \\d+ ms$`),
   gets: KEY,
 });
 

@@ -7,6 +7,9 @@ import { answer, serveBytes, serveHttp } from '../support/servers.ts';
 import { type Outcome, setStage } from '../support/stage.ts';
 import { startTang } from '../support/tang.ts';
 
+// Most of the time is waiting.
+t.jobs = 3;
+
 const KEY = 'from the network';
 const tang = await startTang(t);
 const adv: unknown = await (await fetch(`${tang.url}/adv`)).json();
@@ -15,7 +18,7 @@ const adv: unknown = await (await fetch(`${tang.url}/adv`)).json();
 async function shows(t: Test, title: string, url: string, outcome: Outcome) {
   const stage = await setStage(t);
   stage.put('data', await seal('tang', { url, adv }, KEY));
-  stage.configure({ volumes: { data: { 'give-up-after': outcome.status === 0 ? '1m' : '2s' } } });
+  stage.configure({ volumes: { data: { 'give-up-after': outcome.status === 0 ? '1m' : '3s' } } });
   await stage.shows(t, title, 'data', outcome);
 }
 

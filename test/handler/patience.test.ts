@@ -99,7 +99,10 @@ t.test('a caller that stops is not answered with unavailable', async (t) => {
     stop.abort();
     throw new AppError('unavailable', 'no network');
   };
-  await t.rejects(keepTrying(clock, random(0), 90_000)('tang', stop.signal, once), { code: 'stopped' });
+  await t.rejects(keepTrying(clock, random(0), 90_000)('tang', stop.signal, once), {
+    code: 'stopped',
+    message: 'tang: no network (stopped after 1 try in 0.0 s)',
+  });
 });
 
 t.test('a defect passes through as it is', async (t) => {

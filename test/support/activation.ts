@@ -30,7 +30,7 @@ export interface Activated {
 /** Stripping types anew would double a handler's start. */
 const COMPILED = new URL('../../node_modules/.cache/handler', import.meta.url).pathname;
 
-const DEFAULT_PROGRAM = [
+export const DEFAULT_PROGRAM = [
   new URL('../../node_modules/.bin/node', import.meta.url).pathname,
   '--no-warnings',
   new URL('../../src/bin/fetch-luks-key.ts', import.meta.url).pathname,

@@ -163,6 +163,20 @@ t.test('a damaged object is not opened', async (t) => {
   }
 });
 
+t.test('PCRs in the header that are not those of the object are damage, not a mismatch', async (t) => {
+  const { swtpm, tpm } = await setUp(t);
+  const [bound, free] = [await seal(tpm, 'storage-key'), await seal(tpm, 'storage-key', null)];
+  await t.rejects(unseal(tpm, { ...bound, pcrs: null }), {
+    code: 'damaged',
+    message: /has a policy of which/,
+  });
+  await t.rejects(unseal(tpm, { ...free, pcrs: bound.pcrs }), {
+    code: 'damaged',
+    message: /not that of PCRs sha256:7/,
+  });
+  t.equal(swtpm.leftovers(), '');
+});
+
 t.test('a changed PCR is named where that can be told', async (t) => {
   const { swtpm, tpm } = await setUp(t);
   const [two, stockTwo] = [
