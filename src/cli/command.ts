@@ -34,11 +34,18 @@ export function parseCommandLine<const T extends Options>(
     parsed = parseArgs({ args: [...args], options, allowPositionals: true, strict: true });
   } catch (cause) {
     const [reason] = cause instanceof Error ? cause.message.split('. ') : [String(cause)];
-    throw new AppError('usage', `${command}: ${(reason ?? '').replace(/^[A-Z]/, (c) => c.toLowerCase())}`, { hint, cause });
+    throw new AppError('usage', `${command}: ${(reason ?? '').replace(/^[A-Z]/, (c) => c.toLowerCase())}`, {
+      hint,
+      cause,
+    });
   }
   if (parsed.positionals.length !== names.length) {
     const expected = names.length === 0 ? 'no arguments' : names.join(' and ');
-    throw new AppError('usage', `${command}: expected ${expected}, got ${parsed.positionals.length} arguments`, { hint });
+    throw new AppError(
+      'usage',
+      `${command}: expected ${expected}, got ${parsed.positionals.length} arguments`,
+      { hint },
+    );
   }
   return { values: parsed.values, positionals: parsed.positionals };
 }

@@ -34,9 +34,13 @@ async function dispatch([name, ...args]: readonly string[], world: World): Promi
   }
   const load = name !== undefined && Object.hasOwn(commands, name) ? commands[name] : undefined;
   if (load === undefined) {
-    throw new AppError('usage', name === undefined ? 'no command given' : `no command ${JSON.stringify(name)}`, {
-      hint: `one of ${Object.keys(commands).join(', ')}; fetch-luks-key --help`,
-    });
+    throw new AppError(
+      'usage',
+      name === undefined ? 'no command given' : `no command ${JSON.stringify(name)}`,
+      {
+        hint: `one of ${Object.keys(commands).join(', ')}; fetch-luks-key --help`,
+      },
+    );
   }
   const command = await load();
   const options = args.includes('--') ? args.slice(0, args.indexOf('--')) : args;

@@ -2,7 +2,7 @@ import { AppError } from '../base/errors.ts';
 import { limits } from '../base/limits.ts';
 import { tryOnce } from '../handler/patience.ts';
 import { parseSealedKey } from '../pins/table.ts';
-import { mayPrintSecret, parseCommandLine, type Command } from './command.ts';
+import { type Command, mayPrintSecret, parseCommandLine } from './command.ts';
 import type { World } from './world.ts';
 
 export const openCommand: Command = {
@@ -34,7 +34,11 @@ example:
     const sealed = parseSealedKey(await read(path, world));
     const startMs = world.clock.nowMs();
     const leftovers: Promise<unknown>[] = [];
-    const context = { ...world, attempt: tryOnce, afterwards: (leftover: Promise<unknown>) => leftovers.push(leftover) };
+    const context = {
+      ...world,
+      attempt: tryOnce,
+      afterwards: (leftover: Promise<unknown>) => leftovers.push(leftover),
+    };
     try {
       using secret = await sealed.open(context, world.signal);
       const milliseconds = Math.round(world.clock.nowMs() - startMs);

@@ -1,6 +1,6 @@
 import { limits } from '../base/limits.ts';
 import { volumeName } from '../base/names.ts';
-import { mayPrintSecret, parseCommandLine, type Command } from './command.ts';
+import { type Command, mayPrintSecret, parseCommandLine } from './command.ts';
 
 const DEFAULT_SOCKET = '/run/fetch-luks-key/default.sock';
 
@@ -28,7 +28,11 @@ example:
     const { values, positionals } = parseCommandLine(
       'request',
       args,
-      { socket: { type: 'string', default: DEFAULT_SOCKET }, output: { type: 'string' }, json: { type: 'boolean' } },
+      {
+        socket: { type: 'string', default: DEFAULT_SOCKET },
+        output: { type: 'string' },
+        json: { type: 'boolean' },
+      },
       ['VOLUME'],
     );
     const volume = volumeName(positionals[0] ?? '');
@@ -36,14 +40,24 @@ example:
     // systemd's own form: a random 64-bit number in hex, not padded (src/cryptsetup/cryptsetup.c).
     const hex = world.random.bytes(8).readBigUInt64BE().toString(16);
     const startMs = world.clock.nowMs();
-    const answer = await world.askSocket(values.socket, Buffer.from(`\0${hex}/cryptsetup/${volume}`), limits.keyBytes);
+    const answer = await world.askSocket(
+      values.socket,
+      Buffer.from(`\0${hex}/cryptsetup/${volume}`),
+      limits.keyBytes,
+    );
     const milliseconds = Math.round(world.clock.nowMs() - startMs);
     const outcome = answer.length === 0 ? 'nothing' : 'answered';
     if (values.output !== undefined) world.print(answer);
-    else if (values.json) world.print(`${JSON.stringify({ volume, outcome, bytes: answer.length, milliseconds })}\n`);
-    else world.print(`${volume}: ${outcome === 'nothing' ? 'no answer' : 'answered'}, ${answer.length} bytes in ${milliseconds} ms\n`);
+    else if (values.json)
+      world.print(`${JSON.stringify({ volume, outcome, bytes: answer.length, milliseconds })}\n`);
+    else
+      world.print(
+        `${volume}: ${outcome === 'nothing' ? 'no answer' : 'answered'}, ${answer.length} bytes in ${milliseconds} ms\n`,
+      );
     if (values.output === undefined && answer.length === limits.volumeRefusalBytes) {
-      world.say(`${answer.length} bytes are also what a refusal looks like: see journalctl -t fetch-luks-key`);
+      world.say(
+        `${answer.length} bytes are also what a refusal looks like: see journalctl -t fetch-luks-key`,
+      );
     }
     answer.fill(0);
     return outcome === 'nothing' ? 4 : 0;

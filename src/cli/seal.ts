@@ -40,9 +40,13 @@ example:
     const config = parseConfig(configText);
     using secret = await world.readStandardInput(limits.keyBytes);
     if (secret.length === 0) {
-      throw new AppError('usage', 'seal: standard input is empty: an empty secret would be the empty passphrase', {
-        hint: 'pipe the secret in, for example: fetch-luks-key seal tpm2 {} < keyfile',
-      });
+      throw new AppError(
+        'usage',
+        'seal: standard input is empty: an empty secret would be the empty passphrase',
+        {
+          hint: 'pipe the secret in, for example: fetch-luks-key seal tpm2 {} < keyfile',
+        },
+      );
     }
     const confirm = values.yes ? async () => {} : world.confirm;
     const sealedKey = await seal(pin, config, secret, { ...world, confirm });
@@ -56,9 +60,13 @@ function parseConfig(text: string): unknown {
     return JSON.parse(text);
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause);
-    throw new AppError('bad-config', `seal: CONFIG: expected JSON, got ${text === '' ? 'nothing' : text} (${reason})`, {
-      cause,
-      hint: "quote it for the shell: fetch-luks-key seal tpm2 '{}'",
-    });
+    throw new AppError(
+      'bad-config',
+      `seal: CONFIG: expected JSON, got ${text === '' ? 'nothing' : text} (${reason})`,
+      {
+        cause,
+        hint: "quote it for the shell: fetch-luks-key seal tpm2 '{}'",
+      },
+    );
   }
 }

@@ -65,7 +65,10 @@ async function keyFor(
   leftovers: Promise<unknown>[],
 ): Promise<OpenedKey> {
   if (!connection.peerIsTrusted) {
-    throw new AppError('refused', `process ${connection.peer.pid} of user ${connection.peer.uid} may not ask for keys`);
+    throw new AppError(
+      'refused',
+      `process ${connection.peer.pid} of user ${connection.peer.uid} may not ask for keys`,
+    );
   }
   if (request.kind !== 'volume') throw notServed(request);
   const located = await locate(request.volume, places, world.files);
@@ -84,9 +87,13 @@ function notServed(request: Exclude<Request, { kind: 'volume' }>): AppError {
       hint: 'remove LoadCredential= for this socket from the service',
     });
   }
-  return new AppError('refused', `a blob for ${request.token} was asked for, and only plain keys are served`, {
-    hint: `remove ${request.token.split('-')[0]}-… options from the volume's line in /etc/crypttab`,
-  });
+  return new AppError(
+    'refused',
+    `a blob for ${request.token} was asked for, and only plain keys are served`,
+    {
+      hint: `remove ${request.token.split('-')[0]}-… options from the volume's line in /etc/crypttab`,
+    },
+  );
 }
 
 /** Looks now and then whether the client is still there: its early SHUT_WR hides its close from `net`. */

@@ -61,7 +61,11 @@ export async function locate(volume: VolumeName, places: Places, files: Files): 
 }
 
 /** @returns null when crypttab has no such volume, or its device is not LUKS */
-async function examine(entry: CrypttabEntry | null, places: Places, files: Files): Promise<LuksHeader | null> {
+async function examine(
+  entry: CrypttabEntry | null,
+  places: Places,
+  files: Files,
+): Promise<LuksHeader | null> {
   return entry === null ? null : readLuksHeader(files, headerPath(entry, places.crypttab));
 }
 
@@ -70,7 +74,8 @@ async function examine(entry: CrypttabEntry | null, places: Places, files: Files
  * us alone is root already, so what cannot be read does not cost the boot.
  */
 function passOverUnreadable(thrown: unknown): null {
-  if (thrown instanceof AppError && (thrown.code === 'unavailable' || thrown.code === 'bad-config')) return null;
+  if (thrown instanceof AppError && (thrown.code === 'unavailable' || thrown.code === 'bad-config'))
+    return null;
   throw thrown;
 }
 

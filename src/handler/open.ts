@@ -36,7 +36,11 @@ export async function openKey(
   return { secret, openedBy: answered.join(', '), [Symbol.dispose]: () => secret.wipe() };
 }
 
-async function open(located: Located, context: OpenContext & HandlerWorld, signal: AbortSignal): Promise<Secret> {
+async function open(
+  located: Located,
+  context: OpenContext & HandlerWorld,
+  signal: AbortSignal,
+): Promise<Secret> {
   const { url, sealedKeys } = located;
   if (url !== null) {
     // Without its query, which may hold a secret.

@@ -1,5 +1,11 @@
 import { AppError } from '../base/errors.ts';
-import { type CredentialName, credentialName, type UnitName, type VolumeName, volumeName } from '../base/names.ts';
+import {
+  type CredentialName,
+  credentialName,
+  type UnitName,
+  type VolumeName,
+  volumeName,
+} from '../base/names.ts';
 
 /**
  * What systemd asks for, read from the address that its client bound: NUL, 1 to 16 hex digits, and a suffix
@@ -28,7 +34,8 @@ export function parseRequest(peerAddress: Buffer): Request {
     );
   }
   if (kind === 'cryptsetup') return { kind: 'volume', volume: volumeName(rest) };
-  if (kind !== 'unit') return { kind: 'blob', token: kind.slice('cryptsetup-'.length), volume: volumeName(rest) };
+  if (kind !== 'unit')
+    return { kind: 'blob', token: kind.slice('cryptsetup-'.length), volume: volumeName(rest) };
   const slash = rest.indexOf('/');
   return { kind: 'credential', ...credentialName(rest.slice(0, Math.max(slash, 0)), rest.slice(slash + 1)) };
 }

@@ -10,11 +10,18 @@ import type { Secret } from '../base/secret.ts';
  */
 export function verify(secret: Secret, volume: VolumeName): void {
   if (secret.length === 0) {
-    throw new AppError('damaged', `the key of ${volume} is empty, which would be tried as the empty passphrase`, {
-      hint: 'seal the volume’s key again',
-    });
+    throw new AppError(
+      'damaged',
+      `the key of ${volume} is empty, which would be tried as the empty passphrase`,
+      {
+        hint: 'seal the volume’s key again',
+      },
+    );
   }
   if (secret.length > limits.keyBytes) {
-    throw new AppError('damaged', `the key of ${volume}: expected at most ${limits.keyBytes} bytes, got ${secret.length}`);
+    throw new AppError(
+      'damaged',
+      `the key of ${volume}: expected at most ${limits.keyBytes} bytes, got ${secret.length}`,
+    );
   }
 }

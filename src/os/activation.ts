@@ -1,8 +1,8 @@
 import systemdSocket from 'systemd-socket';
 import { AppError } from '../base/errors.ts';
 import type { Connection } from '../base/ports.ts';
-import { peerCredentials, peerName } from './libc.ts';
 import { connectionOn } from './connection.ts';
+import { peerCredentials, peerName } from './libc.ts';
 
 /**
  * Takes the one connection that `Accept=yes` passed (sd_listen_fds(3)): LISTEN_PID must be this process and
@@ -15,12 +15,18 @@ export function takeConnection(environment: NodeJS.ProcessEnv): Connection {
     throw new AppError(
       'usage',
       `handle: expected one connection from systemd (LISTEN_PID=${process.pid}, LISTEN_FDS=1), got LISTEN_PID=${pid ?? ''} LISTEN_FDS=${count ?? ''}`,
-      { hint: 'systemd starts this command for each connection; to ask it yourself: fetch-luks-key request VOLUME' },
+      {
+        hint: 'systemd starts this command for each connection; to ask it yourself: fetch-luks-key request VOLUME',
+      },
     );
   }
   const passed = systemdSocket(0);
   if (passed === null) throw new AppError('usage', 'handle: systemd passed no connection');
-  return connectionOn(passed.fd, remoteAddress(environment) ?? peerName(passed.fd), peerCredentials(passed.fd));
+  return connectionOn(
+    passed.fd,
+    remoteAddress(environment) ?? peerName(passed.fd),
+    peerCredentials(passed.fd),
+  );
 }
 
 /**

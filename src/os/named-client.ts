@@ -14,8 +14,14 @@ export async function askSocket(
   maxBytes: number,
   signal: AbortSignal,
 ): Promise<Buffer> {
-  const socket = new Socket({ fd: connectFrom(address, path), readable: true, writable: true, allowHalfOpen: true });
-  const onAbort = () => socket.destroy(new AppError('stopped', `${path}: stopped while waiting for an answer`));
+  const socket = new Socket({
+    fd: connectFrom(address, path),
+    readable: true,
+    writable: true,
+    allowHalfOpen: true,
+  });
+  const onAbort = () =>
+    socket.destroy(new AppError('stopped', `${path}: stopped while waiting for an answer`));
   signal.addEventListener('abort', onAbort, { once: true });
   const chunks: Buffer[] = [];
   let length = 0;
@@ -23,7 +29,8 @@ export async function askSocket(
     socket.end();
     for await (const chunk of socket as AsyncIterable<Buffer>) {
       length += chunk.length;
-      if (length > maxBytes) throw new AppError('unavailable', `${path}: expected at most ${maxBytes} bytes, got more`);
+      if (length > maxBytes)
+        throw new AppError('unavailable', `${path}: expected at most ${maxBytes} bytes, got more`);
       chunks.push(chunk);
     }
     return Buffer.concat(chunks);

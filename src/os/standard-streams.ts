@@ -8,7 +8,9 @@ export const standardOutputIsTerminal = isatty(1);
 /** Standard input to its end, wiped from where Node had it. @throws AppError `usage` */
 export async function readStandardInput(maxBytes: number): Promise<Secret> {
   if (isatty(0)) {
-    throw new AppError('usage', 'standard input is a terminal', { hint: 'pipe the input in, or redirect a file' });
+    throw new AppError('usage', 'standard input is a terminal', {
+      hint: 'pipe the input in, or redirect a file',
+    });
   }
   const bytes = Buffer.allocUnsafeSlow(maxBytes);
   let length = 0;

@@ -60,7 +60,8 @@ function sealedKey(jwe: Jwe, t: number, prime: bigint, nested: readonly SealedKe
       try {
         using contentKey = combine(prime, shares);
         const secret = decryptContent(jwe, contentKey);
-        if (secret === null) throw damaged(`${t} shares opened, but they or the ciphertext were changed since sealing`);
+        if (secret === null)
+          throw damaged(`${t} shares opened, but they or the ciphertext were changed since sealing`);
         return secret;
       } finally {
         for (const share of shares) share.wipe();

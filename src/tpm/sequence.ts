@@ -31,8 +31,7 @@ export async function inSequence<T>(
   signal: AbortSignal,
   work: (sequence: Sequence) => Promise<T>,
 ): Promise<Finished<T>> {
-  const name = createHash('sha256').update(tools.tcti).digest('hex').slice(0, 8);
-  const lock = await ports.locks.acquire(`tpm-${name}`, limits.tpmLockWaitMs, signal);
+  const lock = await ports.locks.acquire(lockName(tools.tcti), limits.tpmLockWaitMs, signal);
   const sequence = new Sequence(tools, ports.memoryFiles, lock, signal);
   try {
     await sequence.begin();
@@ -42,6 +41,11 @@ export async function inSequence<T>(
     await sequence.end('disorderly');
     throw thrown;
   }
+}
+
+/** One lock for each TPM: a TCTI may hold what a file's name cannot. */
+export function lockName(tcti: string): string {
+  return `tpm-${createHash('sha256').update(tcti).digest('hex').slice(0, 8)}`;
 }
 
 /** What a sequence's work may do. */

@@ -35,30 +35,46 @@ function waits() {
 t.test('the first t answers win, the rest are aborted and handed over while they clean up', async (t) => {
   const slow = waits();
   const leftovers: Promise<unknown>[] = [];
-  const won = await firstAnswers(2, [slow.contender, answers('a', 5), answers('b')], never, (p) => leftovers.push(p));
-  t.same(won.map((secret) => secret.reveal().toString()), ['b', 'a']);
+  const won = await firstAnswers(2, [slow.contender, answers('a', 5), answers('b')], never, (p) =>
+    leftovers.push(p),
+  );
+  t.same(
+    won.map((secret) => secret.reveal().toString()),
+    ['b', 'a'],
+  );
   t.same(slow.seen, { aborted: true, cleaned: false });
   await Promise.all(leftovers);
   t.ok(slow.seen.cleaned);
 });
 
 t.test('failures that leave enough contenders do not matter', async (t) => {
-  const [won] = await firstAnswers(1, [fails('pcr-mismatch'), fails('damaged'), answers('a', 10)], never, () => {});
+  const [won] = await firstAnswers(
+    1,
+    [fails('pcr-mismatch'), fails('damaged'), answers('a', 10)],
+    never,
+    () => {},
+  );
   t.equal(won?.reveal().toString(), 'a');
 });
 
 t.test('as soon as too few are left the rest are aborted, and the most telling code is given', async (t) => {
   const slow = waits();
-  await t.rejects(firstAnswers(2, [slow.contender, fails('unavailable'), fails('pcr-mismatch')], never, () => {}), {
-    code: 'pcr-mismatch',
-    message: '2 of 3 needed: because unavailable; because pcr-mismatch',
-    hint: 'hint pcr-mismatch',
-  });
+  await t.rejects(
+    firstAnswers(2, [slow.contender, fails('unavailable'), fails('pcr-mismatch')], never, () => {}),
+    {
+      code: 'pcr-mismatch',
+      message: '2 of 3 needed: because unavailable; because pcr-mismatch',
+      hint: 'hint pcr-mismatch',
+    },
+  );
   t.ok(slow.seen.aborted);
 });
 
 t.test('a single contender fails with its own error', async (t) => {
-  await t.rejects(firstAnswers(1, [fails('damaged')], never, () => {}), { code: 'damaged', message: 'because damaged' });
+  await t.rejects(
+    firstAnswers(1, [fails('damaged')], never, () => {}),
+    { code: 'damaged', message: 'because damaged' },
+  );
 });
 
 t.test('answers that come too late are wiped', async (t) => {
@@ -76,9 +92,12 @@ t.test('answers that come too late are wiped', async (t) => {
 t.test('answers are wiped when the rest fail', async (t) => {
   const early = new Secret(Buffer.from('early'));
   const leftovers: Promise<unknown>[] = [];
-  await t.rejects(firstAnswers(2, [async () => early, fails('refused')], never, (p) => leftovers.push(p)), {
-    code: 'refused',
-  });
+  await t.rejects(
+    firstAnswers(2, [async () => early, fails('refused')], never, (p) => leftovers.push(p)),
+    {
+      code: 'refused',
+    },
+  );
   await Promise.all(leftovers);
   t.ok(early.reveal().equals(Buffer.alloc(5)));
 });

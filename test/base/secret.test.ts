@@ -4,7 +4,12 @@ import { Secret } from '../../src/base/secret.ts';
 
 t.test('a secret does not print itself', async (t) => {
   const secret = new Secret(Buffer.from('hunter2'));
-  const shown = [`${secret}`, JSON.stringify({ secret }), inspect(secret), inspect({ deep: { secret } }, { showHidden: true })];
+  const shown = [
+    `${secret}`,
+    JSON.stringify({ secret }),
+    inspect(secret),
+    inspect({ deep: { secret } }, { showHidden: true }),
+  ];
   for (const text of shown) {
     t.match(text, '[secret]');
     t.notMatch(text, /hunter2|68 75 6e|aHVudGVy/);

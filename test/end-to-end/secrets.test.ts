@@ -1,7 +1,6 @@
 import { randomBytes } from 'node:crypto';
-import { readFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import t from 'tap';
 import { activate } from '../support/activation.ts';
 import { privateMounts } from '../support/private-mounts.ts';
@@ -23,7 +22,13 @@ mkdirSync(join(etc, 'volumes'), { recursive: true });
 /** The ways in which a careless program would write it down. */
 function spellings(secret: Buffer): string[] {
   const base64 = secret.toString('base64');
-  return [secret.toString('latin1'), secret.toString('hex'), base64, base64.replace(/=+$/, ''), secret.toString('base64url')];
+  return [
+    secret.toString('latin1'),
+    secret.toString('hex'),
+    base64,
+    base64.replace(/=+$/, ''),
+    secret.toString('base64url'),
+  ];
 }
 
 /** Looks at every process with `marker` in its environment, as often as it can, until told to stop. */
@@ -32,7 +37,8 @@ function watchProcesses(markers: readonly string[]) {
   let watching = true;
   const done = (async () => {
     while (watching) {
-      for (const marker of markers) for (const one of processesWith(marker)) seen.set(`${one.pid} ${one.arguments}`, one);
+      for (const marker of markers)
+        for (const one of processesWith(marker)) seen.set(`${one.pid} ${one.arguments}`, one);
       await new Promise((next) => setImmediate(next));
     }
     return [...seen.values()];
@@ -51,7 +57,10 @@ t.test('no secret is in the journal, an argument, an environment, a file or an e
   const [name = '', value = ''] = marker.split('=');
   const environment = { TPM2TOOLS_TCTI: swtpm.tcti, [name]: value };
   const program = [...mounts.wrapper, executable];
-  const socket = await activate(['--etc', etc, '--crypttab', join(folder, 'crypttab')], { environment, program });
+  const socket = await activate(['--etc', etc, '--crypttab', join(folder, 'crypttab')], {
+    environment,
+    program,
+  });
   t.teardown(() => socket.stop());
   const processes = watchProcesses([marker, swtpm.tcti]);
 
@@ -73,11 +82,15 @@ t.test('no secret is in the journal, an argument, an environment, a file or an e
   }
   const contentKey = contentKeyOf('stock');
   swtpm.extend(7);
-  for (const volume of Object.keys(configurations)) t.equal((await socket.askAlone(volume)).status, 4, `${volume}: refused`);
+  for (const volume of Object.keys(configurations))
+    t.equal((await socket.askAlone(volume)).status, 4, `${volume}: refused`);
   await swtpm.stop();
 
   const watched = await processes.stop();
-  t.ok(watched.some(({ arguments: a }) => a.includes('tpm2_unseal')), 'the watch saw the tools at work');
+  t.ok(
+    watched.some(({ arguments: a }) => a.includes('tpm2_unseal')),
+    'the watch saw the tools at work',
+  );
   const places: [string, string][] = [
     ['journal', socket.journal.join('\n')],
     ['errors', errors.join('\n')],
@@ -100,7 +113,17 @@ function contentKeyOf(volume: string): Buffer {
   writeFileSync(file('priv'), Buffer.from(tpm2.jwk_priv, 'base64url'));
   swtpm.run('tpm2_createprimary', ['-Q', '-C', 'o', '-g', 'sha256', '-G', 'ecc', '-c', file('primary')]);
   swtpm.flush();
-  swtpm.run('tpm2_load', ['-Q', '-C', file('primary'), '-u', file('pub'), '-r', file('priv'), '-c', file('object')]);
+  swtpm.run('tpm2_load', [
+    '-Q',
+    '-C',
+    file('primary'),
+    '-u',
+    file('pub'),
+    '-r',
+    file('priv'),
+    '-c',
+    file('object'),
+  ]);
   swtpm.flush();
   const jwk = swtpm.run('tpm2_unseal', ['-c', file('object'), '-p', 'pcr:sha256:7']).toString();
   swtpm.flush();
@@ -110,7 +133,9 @@ function contentKeyOf(volume: string): Buffer {
 t.test('the watch finds a secret where there is one', async (t) => {
   const marker = `FLK_MARKER=${randomBytes(8).toString('hex')}`;
   const processes = watchProcesses([marker]);
-  await run(['/bin/sh', '-c', 'sleep 0.5', 'hunter2'], Buffer.alloc(0), { [marker.split('=')[0] ?? '']: marker.split('=')[1] ?? '' });
+  await run(['/bin/sh', '-c', 'sleep 0.5', 'hunter2'], Buffer.alloc(0), {
+    [marker.split('=')[0] ?? '']: marker.split('=')[1] ?? '',
+  });
   const watched = await processes.stop();
   t.ok(watched.some((one) => one.arguments.includes('hunter2')));
 });

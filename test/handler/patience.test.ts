@@ -43,12 +43,23 @@ t.test('unavailable is tried again, with pauses that double up to five seconds',
 
 t.test('pauses are shortened at random by up to half', async (t) => {
   const { clock, pauses } = fakeTime();
-  await keepTrying(clock, random(0.999999), 90_000)('tang', never, failing('unavailable', 'unavailable').once);
+  await keepTrying(clock, random(0.999999), 90_000)(
+    'tang',
+    never,
+    failing('unavailable', 'unavailable').once,
+  );
   t.ok((pauses[0] ?? 0) < 126 && (pauses[1] ?? 0) < 251, String(pauses));
 });
 
 t.test('what is final is not tried again', async (t) => {
-  for (const code of ['refused', 'pcr-mismatch', 'damaged', 'foreign-tpm', 'tool-missing', 'not-allowed'] as const) {
+  for (const code of [
+    'refused',
+    'pcr-mismatch',
+    'damaged',
+    'foreign-tpm',
+    'tool-missing',
+    'not-allowed',
+  ] as const) {
     const { clock } = fakeTime();
     const pin = failing(code);
     await t.rejects(keepTrying(clock, random(0), 90_000)('tpm2', never, pin.once), {

@@ -47,14 +47,23 @@ t.test('what systemd would never ask for is a bad request, and answered without 
 });
 
 t.test('any bytes either parse or are refused in one line', async (t) => {
-  const prefix = fc.constantFrom('', '1a/cryptsetup/', '1a/cryptsetup-tpm2/', '1a/unit/', 'zz/', '1a/cryptsetup//');
+  const prefix = fc.constantFrom(
+    '',
+    '1a/cryptsetup/',
+    '1a/cryptsetup-tpm2/',
+    '1a/unit/',
+    'zz/',
+    '1a/cryptsetup//',
+  );
   fc.assert(
     fc.property(prefix, fc.uint8Array({ maxLength: 107 }), (start, bytes) => {
       const peer = Buffer.concat([address(start), bytes]);
       try {
         const request = parseRequest(peer);
         const names = request.kind === 'credential' ? [request.unit, request.credential] : [request.volume];
-        return names.every((name) => name !== '' && name !== '..' && !name.includes('/') && !name.includes('\0'));
+        return names.every(
+          (name) => name !== '' && name !== '..' && !name.includes('/') && !name.includes('\0'),
+        );
       } catch (error) {
         return error instanceof AppError && error.code === 'bad-request' && !/[\0\n]/.test(error.message);
       }

@@ -9,7 +9,12 @@ import { decryptContent, encryptCompact } from '../../src/jwe/content.ts';
 
 const random = { bytes: (count: number) => randomBytes(count), fraction: () => 0.5 };
 const key = new Secret(randomBytes(32));
-const sealed = encryptCompact({ alg: 'dir', clevis: { pin: 'x' } }, key, new Secret(Buffer.from('hello')), random);
+const sealed = encryptCompact(
+  { alg: 'dir', clevis: { pin: 'x' } },
+  key,
+  new Secret(Buffer.from('hello')),
+  random,
+);
 
 function opens(text: string): boolean {
   return decryptContent(parseCompact(text), key)?.reveal().toString() === 'hello';
@@ -29,13 +34,15 @@ t.test('what was sealed opens, also with white space around it', async (t) => {
 });
 
 t.test('cut at any byte it is damaged', async (t) => {
-  for (let length = 0; length < sealed.length; length++) t.equal(outcome(sealed.slice(0, length)), 'damaged', `${length} bytes`);
+  for (let length = 0; length < sealed.length; length++)
+    t.equal(outcome(sealed.slice(0, length)), 'damaged', `${length} bytes`);
 });
 
 t.test('one changed bit anywhere is noticed', async (t) => {
   for (let at = 0; at < sealed.length; at++) {
     for (let bit = 0; bit < 7; bit++) {
-      const changed = sealed.slice(0, at) + String.fromCharCode(sealed.charCodeAt(at) ^ (1 << bit)) + sealed.slice(at + 1);
+      const changed =
+        sealed.slice(0, at) + String.fromCharCode(sealed.charCodeAt(at) ^ (1 << bit)) + sealed.slice(at + 1);
       if (changed.trim() === sealed) continue;
       const result = outcome(changed);
       if (result === 'opens' || result === 'crash') t.fail(`byte ${at}, bit ${bit}: ${result}`);
@@ -50,7 +57,11 @@ t.test('another shape is damaged, and says which part', async (t) => {
   const bad: [string, string, RegExp][] = [
     ['nothing', '', /got nothing/],
     ['an encrypted key', `${head}.AAAA.${iv}.${text}.${tag}`, /encrypted key/],
-    ['enc', `${header({ alg: 'dir', enc: 'A128GCM' })}..${iv}.${text}.${tag}`, /enc: expected "A256GCM", got "A128GCM"/],
+    [
+      'enc',
+      `${header({ alg: 'dir', enc: 'A128GCM' })}..${iv}.${text}.${tag}`,
+      /enc: expected "A256GCM", got "A128GCM"/,
+    ],
     ['no enc', `${header({ alg: 'dir' })}..${iv}.${text}.${tag}`, /enc: .* got nothing/],
     ['a header that is a list', `${header([])}..${iv}.${text}.${tag}`, /object/],
     ['a header that is no JSON', `${toBase64url(Buffer.from('{'))}..${iv}.${text}.${tag}`, /JSON/],
@@ -58,7 +69,8 @@ t.test('another shape is damaged, and says which part', async (t) => {
     ['a short iv', `${head}..${iv.slice(4)}.${text}.${tag}`, /12 bytes, got 9/],
     ['2 MiB', sealed + '.'.repeat(2 ** 21), /at most 262144 bytes, got 2097/],
   ];
-  for (const [what, jwe, message] of bad) t.throws(() => parseCompact(jwe), { code: 'damaged', message }, what);
+  for (const [what, jwe, message] of bad)
+    t.throws(() => parseCompact(jwe), { code: 'damaged', message }, what);
 });
 
 t.test('any text either parses or is damaged', async (t) => {

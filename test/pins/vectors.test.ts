@@ -33,12 +33,17 @@ t.test('sealed keys that Clevis made open, and changed ones fail as they should'
   t.teardown(() => swtpm.remove());
   const tpm = tpmByTools({ runner, memoryFiles, locks: locksIn(t.testdir()) }, { tcti: swtpm.tcti });
   const redirected: Http = {
-    request: (request) => http.request({ ...request, url: new URL(request.url.href.replace(NAMED, tang.url)) }),
+    request: (request) =>
+      http.request({ ...request, url: new URL(request.url.href.replace(NAMED, tang.url)) }),
   };
   for (const name of names) {
     const vector = JSON.parse(readFileSync(new URL(name, folder), 'utf8')) as Vector;
     const leftovers: Promise<unknown>[] = [];
-    const context = openContext({ tpm, http: redirected, afterwards: (leftover) => leftovers.push(leftover) });
+    const context = openContext({
+      tpm,
+      http: redirected,
+      afterwards: (leftover) => leftovers.push(leftover),
+    });
     const [outcome, secret] = await open(vector.jwe, context);
     await Promise.all(leftovers);
     t.equal(outcome, vector.expect, name);

@@ -30,4 +30,3 @@ function filesIn(path: string): string[] {
     .filter((entry) => !entry.isDirectory())
     .map((entry) => join(entry.parentPath, entry.name));
 }
-

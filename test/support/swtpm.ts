@@ -1,10 +1,10 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
-import { createHash } from 'node:crypto';
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
+import { lockName } from '../../src/tpm/sequence.ts';
 
 /** A software TPM without a resource manager, on two adjacent ports of 127.0.0.1. */
 export interface Swtpm {
@@ -79,15 +79,9 @@ export async function startSwtpm(state?: string): Promise<Swtpm> {
     async remove() {
       await stop();
       rmSync(folder, { recursive: true });
-      if (process.getuid?.() === 0) rmSync(lockOf(tcti), { force: true });
+      if (process.getuid?.() === 0) rmSync(`/run/fetch-luks-key/${lockName(tcti)}.lock`, { force: true });
     },
   };
-}
-
-/** What sequences of root lock while they use this TPM (src/tpm/sequence.ts). */
-function lockOf(tcti: string): string {
-  const name = createHash('sha256').update(tcti).digest('hex').slice(0, 8);
-  return `/run/fetch-luks-key/tpm-${name}.lock`;
 }
 
 /** Ports that were free a moment ago may be taken by another test: then swtpm ends, and other ports are tried. */
