@@ -31,12 +31,14 @@ function analyze(folder: string, ...args: string[]) {
   return spawnSync('systemd-analyze', args, { cwd: folder, encoding: 'utf8' });
 }
 
+/** Other units of this machine that are wrong do not count. */
+const verify = ['verify', '--man=no', '--recursive-errors=no', ...names.map((name) => `./${name}`)];
+
 t.test('systemd finds nothing to say about the units', async (t) => {
   const copy = t.testdir({});
   withStandIn(copy);
-  const { status, stdout, stderr } = analyze(copy, 'verify', '--man=no', ...names.map((name) => `./${name}`));
-  t.equal(stdout + stderr, '');
-  t.equal(status, 0);
+  const { status, stderr } = analyze(copy, ...verify);
+  t.equal(status, 0, 'valid', { stderr });
 });
 
 t.test('and would, if a unit were wrong', async (t) => {
@@ -44,7 +46,9 @@ t.test('and would, if a unit were wrong', async (t) => {
   withStandIn(copy);
   const file = `${copy}/fetch-luks-key@.service`;
   writeFileSync(file, `${readFileSync(file, 'utf8')}\nNoSuchDirective=yes\n`);
-  t.match(analyze(copy, 'verify', '--man=no', `./${names[1]}`).stderr, 'NoSuchDirective');
+  const { status, stderr } = analyze(copy, ...verify);
+  t.not(status, 0);
+  t.match(stderr, 'NoSuchDirective');
 });
 
 t.test('the sandbox leaves an exposure of at most 2.0', async (t) => {
@@ -85,6 +89,7 @@ t.test('ordered before every volume, after nothing that waits for one', async (t
   }
   t.same(socket.get('Wants'), ['cryptsetup-pre.target']);
   t.ok(socket.get('Before')?.includes('cryptsetup-pre.target'));
+  t.same(socket.get('WantedBy'), ['sysinit.target']);
   t.same(socket.get('DefaultInstance'), ['default']);
   t.same(socket.get('ListenStream'), ['/run/fetch-luks-key/%i.sock']);
 });

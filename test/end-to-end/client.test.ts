@@ -22,14 +22,15 @@ const asked = new EventEmitter();
 const keys = await serveHttp(t, (request, response) => {
   asked.emit(request.url ?? '');
   if (request.url === '/quick') answer(200, KEY)(request, response);
+  else if (request.url === '/late') setTimeout(() => answer(200, KEY)(request, response), 1000);
   else if (request.url === '/long') answer(200, LONG)(request, response);
   else answer(503, '')(request, response);
 });
 
-/** Volumes whose key comes quickly, is too long for a socket's buffer, never comes, or is in the TPM. */
+/** Volumes whose key comes at once, late, is too long for a socket's buffer, never comes, or is in the TPM. */
 async function stageWithKeys(t: Test, tcti = tpm.tcti): Promise<Stage> {
   const stage = await setStage(t, { environment: { TPM2TOOLS_TCTI: tcti } });
-  const names = ['quick', 'long', 'never'];
+  const names = ['quick', 'late', 'long', 'never'];
   const from = { 'allow-plaintext': true, 'max-size': '1MiB' };
   const volumes = names.map((name) => [name, { url: `http://127.0.0.1:${keys.port}/${name}`, ...from }]);
   stage.configure({ volumes: Object.fromEntries(volumes) });
@@ -77,6 +78,11 @@ const idle = (async () => {
   closeSync(client);
   return { bytes: Buffer.alloc(0), status, lines: stage.journal };
 })();
+
+t.test('a client that shuts its writing side at once, as systemd does, is still there', async (t) => {
+  const stage = await stageWithKeys(t);
+  await stage.shows(t, 'late', 'late', { status: 0, line: /^late: key delivered, /, gets: KEY });
+});
 
 t.test('a client that closes at once is no longer worked for', async (t) => {
   const stage = await stageWithKeys(t);
