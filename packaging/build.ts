@@ -62,13 +62,16 @@ async function bundle(entry: string, outfile: string): Promise<void> {
 }
 
 /** @throws Error with the tool's own words */
-function run(tool: string, args: readonly string[], hint: string): void {
-  const { error, status, stderr, stdout } = spawnSync(tool, args, { cwd: root, encoding: 'utf8' });
+function run(tool: string, args: readonly string[], cwd: string, hint: string): void {
+  const { error, status, stderr, stdout } = spawnSync(tool, args, { cwd, encoding: 'utf8' });
   if (error !== undefined) throw new Error(`${tool}: ${error.message} (hint: ${hint})`);
   if (status !== 0) throw new Error(`${tool} ${args.join(' ')}: exit status ${status}\n${stdout}${stderr}`);
 }
 
-/** Node's single executable (doc/api/single-executable-applications.md). */
+/**
+ * Node's single executable (doc/api/single-executable-applications.md), from and to files in `work`. Their names are
+ * relative: the bundle's is kept in the result, and shown in the stack of a defect.
+ */
 function join(work: string, bundled: string, strippedNode: string, output: string): void {
   const configuration = {
     main: bundled,
@@ -83,9 +86,13 @@ function join(work: string, bundled: string, strippedNode: string, output: strin
     // NODE_OPTIONS is not obeyed.
     execArgvExtension: 'none',
   };
-  const file = `${work}/sea.json`;
-  writeFileSync(file, JSON.stringify(configuration));
-  run(process.execPath, [`--build-sea=${file}`], 'Node 26 or later is needed: npm ci, then npm run build');
+  writeFileSync(`${work}/sea.json`, JSON.stringify(configuration));
+  run(
+    process.execPath,
+    ['--build-sea=sea.json'],
+    work,
+    'Node 26 or later is needed: npm ci, then npm run build',
+  );
 }
 
 async function buildExecutable(name: string): Promise<void> {
@@ -94,8 +101,8 @@ async function buildExecutable(name: string): Promise<void> {
   const work = mkdtempSync(`${root}/dist/.build-`);
   try {
     await bundle(`src/bin/${name}.ts`, `${work}/${name}.cjs`);
-    run('strip', ['-o', `${work}/node`, process.execPath], 'apt-get install binutils');
-    join(work, `${work}/${name}.cjs`, `${work}/node`, `${work}/${name}`);
+    run('strip', ['-o', 'node', process.execPath], work, 'apt-get install binutils');
+    join(work, `${name}.cjs`, 'node', name);
     // As old as its sources were when they were read: one that was saved during the build counts as newer.
     utimesSync(`${work}/${name}`, started, started);
     renameSync(`${work}/${name}`, `${root}/dist/${name}`);

@@ -10,8 +10,8 @@ export const limits = {
   networkPins: 16,
   /** Pins of one sealed key in all. */
   pins: 32,
-  /** systemd reads at most 64 MiB − 1 of a key; passphrases and key files are far below. */
-  keyBytes: 1024 * 1024,
+  /** Fits into a socket's buffer, so that a key is written whole or not at all; key files are at most a few KiB. */
+  keyBytes: 64 * 1024,
   /** Body of a `url:` answer unless `max-size` says otherwise: LUKS key files are at most a few KiB. */
   urlBodyBytes: 8 * 1024,
   /** Tang's answers are a few hundred bytes, its advertisement a few KiB. */

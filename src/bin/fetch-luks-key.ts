@@ -1,3 +1,5 @@
+import { asAppError, exitStatusOf } from '../base/errors.ts';
+import { limits } from '../base/limits.ts';
 import type { Locks } from '../base/ports.ts';
 import { main } from '../cli/main.ts';
 import type { World } from '../cli/world.ts';
@@ -6,6 +8,7 @@ import { clock } from '../os/clock.ts';
 import { files } from '../os/files.ts';
 import { http } from '../os/http.ts';
 import { journal } from '../os/journal.ts';
+import { exitNow } from '../os/libc.ts';
 import { lockFolder, locksIn } from '../os/locks.ts';
 import { memoryFiles } from '../os/memory-files.ts';
 import { askSocket } from '../os/named-client.ts';
@@ -16,8 +19,16 @@ import { confirm } from '../os/terminal.ts';
 import { tpmDevice } from '../os/tpm-device.ts';
 import { tpmByTools } from '../tpm/tpm.ts';
 
+// Before the pool's first use: half of its threads look names up, and each of the network pins may hang in one.
+process.env['UV_THREADPOOL_SIZE'] = String(2 * limits.networkPins + 2);
+
 const stop = new AbortController();
-for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => stop.abort());
+for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => stop.abort());
+// A defect ends the command as SIGTERM does, so that its client is answered; but it ends.
+process.on('uncaughtException', (thrown) => {
+  stop.abort(asAppError(thrown));
+  setTimeout(() => exitNow(exitStatusOf.bug), limits.aftermathMs);
+});
 
 /** Found when first needed: who uses no TPM needs no folder for its lock. */
 const locks: Locks = {
@@ -41,5 +52,4 @@ const world: World = {
   confirm,
 };
 
-// Not process.exitCode: a name look-up that hangs would keep the process, and with it the connection, alive.
-void main(process.argv.slice(2), world).then((status) => process.exit(status));
+void main(process.argv.slice(2), world).then(exitNow);

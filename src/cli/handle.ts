@@ -19,7 +19,7 @@ example, without systemd as PID 1:
 `,
 
   async run(args, world) {
-    const { values } = parseCommandLine('handle', args, placeOptions);
-    return handle(world.takeConnection(), placesFrom(values), world, world.signal);
+    const places = () => placesFrom(parseCommandLine('handle', args, placeOptions).values);
+    return handle(world.takeConnection(), places, world, world.signal);
   },
 };

@@ -41,7 +41,7 @@ const entries = {
   pin: v.optional(read(parsePin, 'sha256/ and 43 characters of base64url')),
   'allow-plaintext': v.optional(v.boolean('true or false')),
   'max-size': v.optional(
-    read(parseMaxSize, `a size with its unit (512B, 64KiB, 1MiB) from 1B to ${limits.keyBytes / 1024}KiB`),
+    read(parseMaxSize, `a size with its unit (512B, 16KiB) from 1B to ${limits.keyBytes / 1024}KiB`),
   ),
   'give-up-after': v.optional(
     read(parseDuration, 'a duration with its unit (250ms, 90s, 5m, 2h, 1d), or 0 for no end'),

@@ -1,9 +1,14 @@
+import { unlessAborted } from '../base/abort.ts';
 import { AppError, asAppError, failureLine } from '../base/errors.ts';
 import { limits } from '../base/limits.ts';
+import type { VolumeName } from '../base/names.ts';
 import type { Clock, Connection, Files, Http, Logger, Random } from '../base/ports.ts';
+import { settingsFor } from '../config/config.ts';
+import { loadConfig } from '../config/load.ts';
 import type { Tpm } from '../tpm/tpm.ts';
 import { locate, type Places } from './locate.ts';
 import { type OpenedKey, openKey } from './open.ts';
+import { keepTrying } from './patience.ts';
 import { refuse } from './reply.ts';
 import { parseRequest, type Request, refusalFor } from './request.ts';
 import { verify } from './verify.ts';
@@ -20,12 +25,13 @@ export interface HandlerWorld {
 /**
  * Answers one connection: request → locate → open → verify → reply. The key is whole and authenticated before the
  * first byte leaves; a failure is answered too, and logged in one line.
- * @param stop aborts when the process is told to end
+ * @param placesOf may throw: a wrong command line, too, is no reason to leave a client with 0 bytes
+ * @param stop aborts when the process is told to end; its reason is an AppError when that is for a defect
  * @returns the exit status
  */
 export async function handle(
   connection: Connection,
-  places: Places,
+  placesOf: () => Places,
   world: HandlerWorld,
   stop: AbortSignal,
 ): Promise<number> {
@@ -33,17 +39,23 @@ export async function handle(
   const leftovers: Promise<unknown>[] = [];
   const client = watch(connection);
   let subject = 'request';
+  let opening: Promise<OpenedKey> | null = null;
   try {
     const request = parseRequest(connection.peerAddress);
     subject = subjectOf(request);
+    const volume = volumeOf(request, connection);
     const signal = AbortSignal.any([stop, client.gone]);
-    using key = await keyFor(request, connection, places, world, signal, leftovers);
+    opening = keyFor(volume, placesOf(), world, signal, leftovers);
+    using key = await unlessAborted(opening, signal);
+    verify(key.secret, volume);
     await connection.send(key.secret.reveal(), limits.replyTimeoutMs);
     const tookMs = Math.round(world.clock.nowMs() - startMs);
     world.journal.info(`${subject}: key delivered, opened by ${key.openedBy} in ${tookMs} ms`);
     return 0;
   } catch (thrown) {
-    const error = client.gone.aborted ? new AppError('stopped', 'the client went away') : asAppError(thrown);
+    const error = decisive(thrown, client.gone, stop);
+    // Who was aborted may still be cleaning up, or come with a key after all.
+    if (opening !== null) leftovers.push(opening.then((late) => late[Symbol.dispose]()));
     // A client that is gone, or did not read the key, does not read a refusal either.
     await refuse(connection, refusalFor(connection.peerAddress), world.random).catch(() => {});
     const log = error.exitStatus === 4 ? world.journal.warning : world.journal.error;
@@ -56,25 +68,32 @@ export async function handle(
   }
 }
 
+/** @throws AppError `refused` for whom and what this socket does not serve */
+function volumeOf(request: Request, { peer, peerIsTrusted }: Connection): VolumeName {
+  if (!peerIsTrusted) {
+    throw new AppError('refused', `process ${peer.pid} of user ${peer.uid} may not ask for keys`);
+  }
+  if (request.kind !== 'volume') throw notServed(request);
+  return request.volume;
+}
+
 async function keyFor(
-  request: Request,
-  connection: Connection,
+  volume: VolumeName,
   places: Places,
   world: HandlerWorld,
   signal: AbortSignal,
   leftovers: Promise<unknown>[],
 ): Promise<OpenedKey> {
-  if (!connection.peerIsTrusted) {
-    throw new AppError(
-      'refused',
-      `process ${connection.peer.pid} of user ${connection.peer.uid} may not ask for keys`,
-    );
-  }
-  if (request.kind !== 'volume') throw notServed(request);
-  const located = await locate(request.volume, places, world.files);
-  const key = await openKey(located, world, signal, leftovers);
-  verify(key.secret, request.volume);
-  return key;
+  const settings = settingsFor(await loadConfig(world.files, places.etc), volume);
+  const attempt = keepTrying(world.clock, world.random, settings.giveUpAfterMs);
+  const located = await locate(volume, { ...places, settings, files: world.files, attempt, signal });
+  return openKey(located, attempt, world, signal, leftovers);
+}
+
+/** What was thrown last is often only the consequence. */
+function decisive(thrown: unknown, gone: AbortSignal, stop: AbortSignal): AppError {
+  if (stop.reason instanceof AppError) return stop.reason;
+  return gone.aborted ? new AppError('stopped', 'the client went away') : asAppError(thrown);
 }
 
 function subjectOf(request: Request): string {

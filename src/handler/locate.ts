@@ -1,14 +1,14 @@
+import { unlessAborted } from '../base/abort.ts';
 import { AppError } from '../base/errors.ts';
 import { limits } from '../base/limits.ts';
 import type { VolumeName } from '../base/names.ts';
 import type { Files } from '../base/ports.ts';
 import { checkAllowed } from '../config/allow.ts';
-import { settingsFor, type UrlSettings, type VolumeSettings } from '../config/config.ts';
-import { loadConfig } from '../config/load.ts';
-import { type CrypttabEntry, findInCrypttab, headerPath } from '../luks/crypttab.ts';
+import type { UrlSettings, VolumeSettings } from '../config/config.ts';
+import { findInCrypttab, headerPath } from '../luks/crypttab.ts';
 import { type LuksHeader, readLuksHeader } from '../luks/header.ts';
 import { clevisTokens } from '../luks/tokens.ts';
-import type { SealedKey } from '../pins/pin.ts';
+import type { OpenContext, SealedKey } from '../pins/pin.ts';
 import { parseSealedKey } from '../pins/table.ts';
 
 export interface Places {
@@ -19,64 +19,54 @@ export interface Places {
 
 /** How a volume's key is opened: one of the two is there. */
 export interface Located {
-  readonly settings: VolumeSettings;
   readonly url: UrlSettings | null;
   /** The first that opens counts. */
   readonly sealedKeys: readonly Pick<SealedKey, 'open'>[];
 }
 
+export interface Search extends Places {
+  readonly settings: VolumeSettings;
+  readonly files: Files;
+  readonly attempt: OpenContext['attempt'];
+  readonly signal: AbortSignal;
+}
+
 /**
  * Finds the volume's key; the first that is there wins: ETC/volumes/VOLUME.jwe, `url:` in ETC/config.yaml, the
- * `clevis` tokens of the device that crypttab names.
- * @throws AppError `unknown-volume` when there is none; `bad-config`, `damaged`, `not-allowed`; `refused` for a
- *   device that says it is not encrypted; `unavailable` when it cannot be read
+ * `clevis` tokens of the device that crypttab names. Wherever it is, a device that says that it is not encrypted is
+ * refused.
+ * @throws AppError `unknown-volume` when there is none; `bad-config`, `damaged`, `not-allowed`; `refused` for a null
+ *   cipher; `unavailable` when the device cannot be read; `stopped`
  */
-export async function locate(volume: VolumeName, places: Places, files: Files): Promise<Located> {
-  const path = `${places.etc}/volumes/${volume}.jwe`;
-  const [config, file, entry] = await Promise.all([
-    loadConfig(files, places.etc),
+export async function locate(volume: VolumeName, search: Search): Promise<Located> {
+  const { settings, files } = search;
+  const path = `${search.etc}/volumes/${volume}.jwe`;
+  const [file, entry] = await Promise.all([
     files.read(path, limits.sealedKeyBytes),
-    findInCrypttab(files, places.crypttab, volume),
+    findInCrypttab(files, search.crypttab, volume),
   ]);
-  const settings = settingsFor(config, volume);
-  if (file !== null) {
-    await examine(entry, places, files).catch(passOverUnreadable);
-    return { settings, url: null, sealedKeys: [sealedKey(file.toString('latin1'), path, settings)] };
+  const device = entry === null ? null : headerPath(entry, search.crypttab);
+  if (file !== null || settings.url !== null) {
+    // Attached by hand, a volume may be another device than the one that crypttab names.
+    if (device !== null && (await files.mode(device)) !== null) await readHeader(device, search);
+    if (file === null) return { url: settings.url, sealedKeys: [] };
+    return { url: null, sealedKeys: [sealedKey(file.toString('latin1'), path, settings)] };
   }
-  if (settings.url !== null) {
-    await examine(entry, places, files).catch(passOverUnreadable);
-    return { settings, url: settings.url, sealedKeys: [] };
-  }
-  const device = entry === null ? null : headerPath(entry, places.crypttab);
-  const header = await examine(entry, places, files);
-  const tokens = header === null || header.version === 1 ? [] : clevisTokens(header);
-  if (tokens.length === 0) throw nothingFound(volume, places, path, device);
+  const header = device === null ? null : await readHeader(device, search);
+  const tokens = header === null ? [] : clevisTokens(header);
+  if (tokens.length === 0) throw nothingFound(volume, search, path, device);
   const sealedKeys = tokens.map(({ id, jwe }) => unlessBroken(jwe, `${device} token ${id}`, settings));
   const servers = sealedKeys.flatMap(({ uses }) => uses).filter(({ url }) => url !== undefined);
-  if (servers.length <= limits.networkPins) return { settings, url: null, sealedKeys };
+  if (servers.length <= limits.networkPins) return { url: null, sealedKeys };
   throw new AppError(
     'damaged',
     `${device}: expected at most ${limits.networkPins} pins on the network in all its tokens, got ${servers.length}`,
   );
 }
 
-/** @returns null when crypttab has no such volume, or its device is not LUKS */
-async function examine(
-  entry: CrypttabEntry | null,
-  places: Places,
-  files: Files,
-): Promise<LuksHeader | null> {
-  return entry === null ? null : readLuksHeader(files, headerPath(entry, places.crypttab));
-}
-
-/**
- * Where the key comes from elsewhere the header is read only to refuse a null cipher. Who could make it unreadable to
- * us alone is root already, so what cannot be read does not cost the boot.
- */
-function passOverUnreadable(thrown: unknown): null {
-  if (thrown instanceof AppError && (thrown.code === 'unavailable' || thrown.code === 'bad-config'))
-    return null;
-  throw thrown;
+/** A device may come late, and one that stalls must not keep a handler from ending. */
+function readHeader(device: string, { files, attempt, signal }: Search): Promise<LuksHeader | null> {
+  return attempt(device, signal, (stop) => unlessAborted(readLuksHeader(files, device), stop));
 }
 
 function sealedKey(text: string, where: string, settings: VolumeSettings): SealedKey {

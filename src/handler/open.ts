@@ -3,7 +3,6 @@ import type { Secret } from '../base/secret.ts';
 import type { OpenContext } from '../pins/pin.ts';
 import type { HandlerWorld } from './handle.ts';
 import type { Located } from './locate.ts';
-import { keepTrying } from './patience.ts';
 import { fetchUrlKey } from './url.ts';
 
 export interface OpenedKey extends Disposable {
@@ -13,26 +12,25 @@ export interface OpenedKey extends Disposable {
 }
 
 /**
- * Opens what was located: the first of its sealed keys that opens, or its URL; each pin is tried again while it is
- * unavailable, until the volume's patience ends.
+ * Opens what was located: the first of its sealed keys that opens, or its URL.
  * @param leftovers receives what is still cleaning up when the key is there
  * @throws AppError with the code of what decided
  */
 export async function openKey(
   located: Located,
+  attempt: OpenContext['attempt'],
   world: HandlerWorld,
   signal: AbortSignal,
   leftovers: Promise<unknown>[],
 ): Promise<OpenedKey> {
   const answered: string[] = [];
-  const patience = keepTrying(world.clock, world.random, located.settings.giveUpAfterMs);
-  const attempt: OpenContext['attempt'] = async (title, stop, once) => {
-    const result = await patience(title, stop, once);
+  const recorded: OpenContext['attempt'] = async (title, stop, once) => {
+    const result = await attempt(title, stop, once);
     answered.push(title);
     return result;
   };
   const afterwards = (leftover: Promise<unknown>) => void leftovers.push(leftover);
-  const secret = await open(located, { ...world, attempt, afterwards }, signal);
+  const secret = await open(located, { ...world, attempt: recorded, afterwards }, signal);
   return { secret, openedBy: answered.join(', '), [Symbol.dispose]: () => secret.wipe() };
 }
 

@@ -47,6 +47,11 @@ export function parseCompact(text: string): Jwe {
   if (header['enc'] !== 'A256GCM') {
     throw damaged(`header field enc: expected "A256GCM", got ${shown(header['enc'])}`);
   }
+  // Extensions that change what the content is, and that must be refused when they are not understood (RFC 7516 §4.1.3,
+  // §4.1.13).
+  for (const extension of ['zip', 'crit']) {
+    if (header[extension] !== undefined) throw damaged(`header field ${extension}: expected none, got one`);
+  }
   const iv = part(ivText, 'initialization vector (part 3)');
   const ciphertext = part(ciphertextText, 'ciphertext (part 4)');
   const tag = part(tagText, 'tag (part 5)');

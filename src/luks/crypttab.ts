@@ -137,7 +137,7 @@ export function headerPath(entry: CrypttabEntry, crypttab: string): string {
       'bad-config',
       `${where}: a header on ${entry.header.onDevice} cannot be read from here`,
       {
-        hint: `keep the sealed key in /etc/fetch-luks-key/volumes/${entry.volume}.jwe`,
+        hint: 'copy the header to a file, and name that in header=',
       },
     );
   }

@@ -90,8 +90,10 @@ function errnoOf(cause: unknown): string {
 }
 
 function unreadable(path: string, code: ErrorCode, cause: unknown): AppError {
-  return new AppError(code, `${path}: cannot be read (${errnoOf(cause)})`, {
-    ...(errnoOf(cause) === 'EACCES' ? { hint: 'the file must be readable by the user that runs this' } : {}),
+  // Another try changes nothing about permissions.
+  const isForbidden = errnoOf(cause) === 'EACCES' || errnoOf(cause) === 'EPERM';
+  return new AppError(isForbidden ? 'bad-config' : code, `${path}: cannot be read (${errnoOf(cause)})`, {
+    hint: isForbidden ? 'it must be readable by the user that runs this, without any capability' : undefined,
     cause,
   });
 }

@@ -3,6 +3,7 @@ import type { buildConnector, Client } from 'undici';
 import { AppError } from '../base/errors.ts';
 import type { Http, HttpRequest, HttpResponse } from '../base/ports.ts';
 import { closedEarly, established } from './established.ts';
+import { lookUp } from './names.ts';
 import { transportFault } from './transport-fault.ts';
 
 /** Debian's ca-certificates: what the machine's administrator trusts, unlike the roots that Node brings along. */
@@ -48,7 +49,8 @@ async function exchange(request: HttpRequest, systemStore: string, sockets: Sock
   const host = url.hostname.replace(/^\[(.*)\]$/, '$1');
   const secure = url.protocol === 'https:';
   const tls = secure ? (await import('./tls.ts')).tlsClient(request.tls ?? {}, systemStore) : null;
-  const transport = connect({ host, port: Number(url.port) || (secure ? 443 : 80), noDelay: true });
+  const port = Number(url.port) || (secure ? 443 : 80);
+  const transport = connect({ host, port, noDelay: true, lookup: lookUp });
   sockets.push(transport);
   const connected = established(transport, 'connect');
   // Loaded while the kernel connects.
@@ -97,6 +99,11 @@ function answerOf(client: Client, request: HttpRequest): Promise<HttpResponse> {
           const chunked = /\bchunked$/i.test(String(answered['transfer-encoding']));
           if (code === 200 && !chunked && answered['content-length'] === undefined) {
             controller.abort(new AppError('unavailable', 'the answer does not tell its length'));
+          }
+          // Nobody asked for one, and what is decoded is not what the key's owner put there.
+          const encoding = answered['content-encoding'];
+          if (encoding !== undefined && encoding !== 'identity') {
+            controller.abort(new AppError('unavailable', `answered with content encoding ${encoding}`));
           }
         },
         onResponseData(controller, chunk) {

@@ -41,7 +41,7 @@ export function newSharing(threshold: number, random: Random): Sharing {
       while (x === 0n || used.has(x)) x = below(p, random);
       used.add(x);
       const y = coefficients.reduceRight((sum, coefficient) => (sum * x + coefficient) % p, 0n);
-      return new Secret(Buffer.concat([bigIntToBytes(x, FIELD_BYTES), bigIntToBytes(y, FIELD_BYTES)]));
+      return new Secret(bigIntToBytes((x << BigInt(8 * FIELD_BYTES)) | y, SHARE_BYTES));
     },
   };
 }

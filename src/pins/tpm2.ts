@@ -43,9 +43,10 @@ async function open(
   context: OpenContext,
   signal: AbortSignal,
 ): Promise<Secret> {
-  const { secret, settled } = await context.attempt('tpm2', signal, (stop) =>
-    context.tpm.unseal(object, stop),
-  );
+  const unsealing = context.attempt('tpm2', signal, (stop) => context.tpm.unseal(object, stop));
+  // OpenSSL, which decrypting needs, takes as long to load as a TPM tool runs: let it do so beside the first one.
+  setImmediate(() => context.random.bytes(1));
+  const { secret, settled } = await unsealing;
   context.afterwards(settled);
   using jwk = secret;
   using contentKey = readJwk(jwk);

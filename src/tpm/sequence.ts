@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto';
 import { AppError } from '../base/errors.ts';
 import { limits } from '../base/limits.ts';
 import type { Argument, HeldLock, Locks, MemoryFile, MemoryFiles, RunResult } from '../base/ports.ts';
@@ -36,16 +35,21 @@ export async function inSequence<T>(
   try {
     await sequence.begin();
     const value = await work(sequence);
-    return { value, settled: sequence.end('orderly') };
+    return { value, settled: afterThisTurn().then(() => sequence.end('orderly')) };
   } catch (thrown) {
     await sequence.end('disorderly');
     throw thrown;
   }
 }
 
-/** One lock for each TPM: a TCTI may hold what a file's name cannot. */
+/** Starting a process takes some milliseconds, and who waits for the value can use it first. */
+function afterThisTurn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
+}
+
+/** One lock for each TPM; a file's name has at most 255 bytes, and no slash. */
 export function lockName(tcti: string): string {
-  return `tpm-${createHash('sha256').update(tcti).digest('hex').slice(0, 8)}`;
+  return `tpm-${tcti.replaceAll(/[^A-Za-z0-9]+/g, '-').slice(-200)}`;
 }
 
 /** What a sequence's work may do. */

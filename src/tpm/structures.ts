@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto';
 import { hashes } from './pcrs.ts';
 
 /**
@@ -25,8 +24,9 @@ export interface StorageKey {
 }
 
 /**
- * Handle, name, resource type and TPM2B_PUBLIC. The handle must be the storage key's, the public part the standard
- * template's, and the name the public part's hash: then whatever else is at the handle fails the session.
+ * Handle, name, resource type and TPM2B_PUBLIC. The handle must be the storage key's and the public part the standard
+ * template's; then whatever else is at the handle fails the session, which is salted with this public part, and a name
+ * that is not this public part's fails every command's authorization (TPM 2.0 Part 1 §18.7).
  */
 export function parseStorageKey(serialized: Buffer): StorageKey | null {
   const KEY_RESOURCE = 1;
@@ -39,7 +39,7 @@ export function parseStorageKey(serialized: Buffer): StorageKey | null {
     serialized.readUInt16BE(4) === nameBytes &&
     serialized.readUInt32BE(6 + nameBytes) === KEY_RESOURCE;
   if (!fixed || !isStandardStorageKey(publicArea)) return null;
-  return serialized.subarray(6, 6 + nameBytes).equals(nameOf(publicArea)) ? { serialized, publicArea } : null;
+  return { serialized, publicArea };
 }
 
 function isStandardStorageKey(publicArea: Buffer): boolean {
@@ -54,13 +54,6 @@ function isStandardStorageKey(publicArea: Buffer): boolean {
     rest = rest.subarray(2 + length);
   }
   return rest.length === 0;
-}
-
-/** An object's name: its name algorithm, then the hash of its public area (TPM 2.0 Part 1 §16). */
-function nameOf(publicArea: Buffer): Buffer {
-  const algorithm = Buffer.alloc(2);
-  algorithm.writeUInt16BE(hashes.sha256.id);
-  return Buffer.concat([algorithm, createHash('sha256').update(publicArea.subarray(2)).digest()]);
 }
 
 /** The content of a TPM2B: two bytes of length, then exactly so many. */

@@ -80,7 +80,7 @@ const wrongFields: Record<string, [fields: string, said: string | RegExp]> = {
   nothing: ['give-up-after:', /^3 volumes\.data\.give-up-after: expected a duration .* got nothing$/],
   'size without unit': [
     'url: https://a/\n    max-size: 64',
-    '4 volumes.data.max-size: expected a size with its unit (512B, 64KiB, 1MiB) from 1B to 1024KiB, got 64',
+    '4 volumes.data.max-size: expected a size with its unit (512B, 16KiB) from 1B to 64KiB, got 64',
   ],
   'size too large': ['url: https://a/\n    max-size: 2MiB', /^4 volumes\.data\.max-size: .* got "2MiB"$/],
   'relative path': [

@@ -63,6 +63,16 @@ t.test('another shape is damaged, and says which part', async (t) => {
       /enc: expected "A256GCM", got "A128GCM"/,
     ],
     ['no enc', `${header({ alg: 'dir' })}..${iv}.${text}.${tag}`, /enc: .* got nothing/],
+    [
+      'zip',
+      `${header({ alg: 'dir', enc: 'A256GCM', zip: 'DEF' })}..${iv}.${text}.${tag}`,
+      /zip: expected none/,
+    ],
+    [
+      'crit',
+      `${header({ alg: 'dir', enc: 'A256GCM', crit: ['x'] })}..${iv}.${text}.${tag}`,
+      /crit: expected none/,
+    ],
     ['a header that is a list', `${header([])}..${iv}.${text}.${tag}`, /object/],
     ['a header that is no JSON', `${toBase64url(Buffer.from('{'))}..${iv}.${text}.${tag}`, /JSON/],
     ['padding', `${head}..${iv}.${text}.${tag}==`, /tag .*base64url/],

@@ -101,7 +101,11 @@ t.test(
       'a cipher that is a number': [inSegment('"encryption":1'), /segment 0: encryption: expected text$/],
       'a keyslot without area': [
         (json) => json.replace('"area":', '"era":'),
-        /keyslot 0: area\.encryption: expected text$/,
+        /keyslot 0: area\.key_size: expected at least 16 bytes$/,
+      ],
+      'a keyslot whose area is encrypted with a key that can be guessed': [
+        (json) => json.replace(/("area":\{[^}]*"key_size":)\d+/, '$115'),
+        /keyslot 0: area\.key_size: expected at least 16 bytes$/,
       ],
       'keyslots as numbers': [
         (json) => json.replace('"keyslots":["3"]', '"keyslots":[3]'),

@@ -231,3 +231,11 @@ t.test("no error carries the answer's bytes", async (t) => {
     t.notMatch(inspect(fault, { depth: 10, showHidden: true }), /secret/);
   }
 });
+
+t.test('an encoded answer is not taken for the key', async (t) => {
+  const server = await serveHttp(t, answer(200, 'xxxx', { 'content-encoding': 'gzip' }));
+  await t.rejects(http.request(get(`http://127.0.0.1:${server.port}/`)), {
+    code: 'unavailable',
+    message: /answered with content encoding gzip$/,
+  });
+});

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -33,9 +34,11 @@ export async function setStage(t: Test, options: Parameters<typeof activate>[1] 
   mkdirSync(`${etc}/volumes`, { recursive: true });
   const crypttab = `${folder}/crypttab`;
   const activated = await activate(['--etc', etc, '--crypttab', crypttab], options);
+  const tcti = options.environment?.TPM2TOOLS_TCTI ?? '';
   t.teardown(async () => {
     await activated.stop();
     rmSync(folder, { recursive: true });
+    rmSync(lockOf(tcti), { force: true });
   });
   return {
     ...activated,
@@ -53,6 +56,11 @@ export async function setStage(t: Test, options: Parameters<typeof activate>[1] 
       comesTo(t, title, await activated.askAlone(asked), outcome);
     },
   };
+}
+
+/** Where handlers of root wait for each other; it would stay until the next reboot. */
+function lockOf(tcti: string): string {
+  return `/run/fetch-luks-key/tpm-${createHash('sha256').update(tcti).digest('hex').slice(0, 8)}.lock`;
 }
 
 /** Exit status, one journal line of the status' priority, and what came on the socket. */
