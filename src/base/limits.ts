@@ -48,6 +48,8 @@ export const limits = {
   aftermathMs: 8_000,
   /** How often a handler looks whether its client is still there. */
   clientPollMs: 200,
+  /** How often a question at the terminal looks for its answer: too short a wait to be felt. */
+  answerPollMs: 50,
   /** First and longest pause between two tries of a pin. */
   retryFirstMs: 250,
   retryLongestMs: 5_000,

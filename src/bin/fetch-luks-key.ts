@@ -46,10 +46,10 @@ const world: World = {
   standardOutputIsTerminal,
   takeConnection: () => takeConnection(process.env),
   askSocket: (path, address, maxBytes) => askSocket(path, address, maxBytes, stop.signal),
-  readStandardInput,
+  readStandardInput: (maxBytes) => readStandardInput(maxBytes, stop.signal),
   print,
   say,
-  confirm,
+  confirm: (lines, question) => confirm(lines, question, stop.signal),
 };
 
 void main(process.argv.slice(2), world).then(exitNow);

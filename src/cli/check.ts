@@ -1,4 +1,4 @@
-import { exitStatusOf } from '../base/errors.ts';
+import { AppError, exitStatusOf } from '../base/errors.ts';
 import { type Command, parseCommandLine, placeOptions } from './command.ts';
 import { check, type Finding } from './findings.ts';
 
@@ -27,14 +27,25 @@ example:
   async run(args, world) {
     const options = { ...placeOptions, json: { type: 'boolean' } } as const;
     const { values } = parseCommandLine('check', args, options);
+    for (const option of ['etc', 'crypttab'] as const) {
+      const path = values[option];
+      // The default may be absent, what was named by hand is a slip.
+      if (path === placeOptions[option].default || (await world.files.mode(path)) !== null) continue;
+      throw new AppError('usage', `check: --${option}: ${path}: no such file or folder`);
+    }
     const findings = await check(world.files, values.etc, values.crypttab);
     if (values.json) world.print(`${JSON.stringify({ findings })}\n`);
     else for (const finding of findings) world.print(`${lineOf(finding)}\n`);
     const errors = findings.filter(({ level }) => level === 'error');
-    if (!values.json) world.say(`${errors.length} errors, ${findings.length - errors.length} warnings`);
+    const warnings = findings.length - errors.length;
+    if (!values.json) world.say(`${counted(errors.length, 'error')}, ${counted(warnings, 'warning')}`);
     return Math.max(0, ...errors.map(({ code }) => exitStatusOf[code]));
   },
 };
+
+function counted(count: number, what: string): string {
+  return `${count} ${what}${count === 1 ? '' : 's'}`;
+}
 
 function lineOf({ level, where, message, hint }: Finding): string {
   return `${level}: ${where}: ${message}${hint === null ? '' : ` (hint: ${hint})`}`.replaceAll(

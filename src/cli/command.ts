@@ -28,38 +28,45 @@ export function parseCommandLine<const T extends Options>(
   options: T,
   names: readonly string[] = [],
 ): { values: Parsed<T>['values']; positionals: string[] } {
-  const hint = `fetch-luks-key ${command} --help`;
+  const usage = (what: string, cause?: unknown) =>
+    new AppError('usage', `${command}: ${what}`, { hint: `see fetch-luks-key ${command} --help`, cause });
   let parsed: Parsed<T>;
   try {
     parsed = parseArgs({ args: [...args], options, allowPositionals: true, strict: true });
   } catch (cause) {
-    const [reason] = cause instanceof Error ? cause.message.split('. ') : [String(cause)];
-    throw new AppError('usage', `${command}: ${(reason ?? '').replace(/^[A-Z]/, (c) => c.toLowerCase())}`, {
-      hint,
+    const message = cause instanceof Error ? cause.message : String(cause);
+    // Its first sentence; the others are advice for programmers.
+    throw usage(
+      (message.split(/\.\s/)[0] ?? '').replace(/^[A-Z]/, (first) => first.toLowerCase()),
       cause,
-    });
-  }
-  if (parsed.positionals.length !== names.length) {
-    const expected = names.length === 0 ? 'no arguments' : names.join(' and ');
-    throw new AppError(
-      'usage',
-      `${command}: expected ${expected}, got ${parsed.positionals.length} arguments`,
-      { hint },
     );
   }
-  return { values: parsed.values, positionals: parsed.positionals };
+  const { values, positionals } = parsed;
+  // Not what they are: one may be a secret that was meant for standard input.
+  const got = positionals.length === 1 ? '1 argument' : `${positionals.length || 'no'} arguments`;
+  if (positionals.length !== names.length) {
+    throw usage(`expected ${names.length === 0 ? 'no arguments' : names.join(' and ')}, got ${got}`);
+  }
+  return { values, positionals };
 }
 
-/** `--output -` is the way to ask for a secret on a terminal, and the only one. */
-export function mayPrintSecret(world: World, output: string | undefined, command: string): void {
-  if (output !== undefined && output !== '-') {
+/** What `open` and `request` have in common: how the secret itself is asked for. */
+export const outputOptions = { output: { type: 'string' }, json: { type: 'boolean' } } as const;
+
+/** @throws AppError `usage` */
+export function checkOutput(
+  command: string,
+  { output, json }: { readonly output?: string | undefined; readonly json?: boolean | undefined },
+): void {
+  if (output === undefined) return;
+  if (output !== '-') {
     throw new AppError('usage', `${command}: --output: expected -, got ${output}`, {
       hint: 'a secret is never written to a file here; redirect standard output to one on a tmpfs',
     });
   }
-  if (world.standardOutputIsTerminal && output === undefined) {
-    throw new AppError('usage', `${command}: standard output is a terminal, and this is a secret`, {
-      hint: 'pipe it into the program that needs it, or say --output -',
+  if (json) {
+    throw new AppError('usage', `${command}: --json and --output exclude each other`, {
+      hint: 'what --json prints has no secret in it',
     });
   }
 }

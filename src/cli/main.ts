@@ -18,7 +18,7 @@ export async function main(args: readonly string[], world: World): Promise<numbe
     return await dispatch(args, world);
   } catch (thrown) {
     const error = asAppError(thrown);
-    world.say(`fetch-luks-key: ${failureLine(error)}`);
+    world.say(`fetch-luks-key: ${failureLine(error)}`.replaceAll(/\s*\n\s*/g, ' '));
     return error.exitStatus;
   }
 }
@@ -37,9 +37,7 @@ async function dispatch([name, ...args]: readonly string[], world: World): Promi
     throw new AppError(
       'usage',
       name === undefined ? 'no command given' : `no command ${JSON.stringify(name)}`,
-      {
-        hint: `one of ${Object.keys(commands).join(', ')}; fetch-luks-key --help`,
-      },
+      { hint: `one of ${Object.keys(commands).join(', ')}; see fetch-luks-key --help` },
     );
   }
   const command = await load();
@@ -56,18 +54,20 @@ async function overview(): Promise<string> {
   return `usage: fetch-luks-key COMMAND [OPTIONS]
 
 Opens the keys of encrypted volumes for systemd-cryptsetup: with the TPM, with
-Tang servers, or with k of n of them.
+Tang servers, with k of n of them, or from a URL.
 
 ${all.map(({ name, summary }) => `  ${name.padEnd(8)} ${summary}`).join('\n')}
 
-  --help, --version; COMMAND --help explains a command
+  --help, --version; COMMAND --help explains a command, with an example
 
 exit status: 0 ok, 1 bug, 2 usage, 3 configuration, 4 refused, 5 unavailable,
 6 integrity
 
-example:
-  fetch-luks-key seal tpm2 '{}' < keyfile > /etc/fetch-luks-key/volumes/data.jwe
-  systemctl enable --now fetch-luks-key@.socket
+example, for a volume that /etc/crypttab has as
+"data UUID=... /run/fetch-luks-key/default.sock luks":
+  fetch-luks-key seal tpm2 '{}' < KEYFILE > /etc/fetch-luks-key/volumes/data.jwe
+  fetch-luks-key check
+  systemctl enable --now fetch-luks-key@default.socket
   fetch-luks-key request data
 `;
 }

@@ -1,14 +1,15 @@
-import { AppError } from '../base/errors.ts';
+import { AppError, asAppError } from '../base/errors.ts';
 import { limits } from '../base/limits.ts';
 import { tryOnce } from '../handler/patience.ts';
+import type { SealedKey } from '../pins/pin.ts';
 import { parseSealedKey } from '../pins/table.ts';
-import { type Command, mayPrintSecret, parseCommandLine } from './command.ts';
+import { type Command, checkOutput, outputOptions, parseCommandLine } from './command.ts';
 import type { World } from './world.ts';
 
 export const openCommand: Command = {
   name: 'open',
   summary: 'open a sealed key: prints the secret',
-  help: `usage: fetch-luks-key open FILE [--output -] > SECRET
+  help: `usage: fetch-luks-key open FILE [--output - | --json] > SECRET
 
 Opens a sealed key, one try of each pin, and writes the secret to standard
 output, as 'clevis decrypt' does. FILE is - for standard input.
@@ -23,15 +24,15 @@ example:
 `,
 
   async run(args, world) {
-    const { values, positionals } = parseCommandLine(
-      'open',
-      args,
-      { output: { type: 'string' }, json: { type: 'boolean' } },
-      ['FILE'],
-    );
+    const { values, positionals } = parseCommandLine('open', args, outputOptions, ['FILE']);
     const [path = ''] = positionals;
-    if (!values.json) mayPrintSecret(world, values.output, 'open');
-    const sealed = parseSealedKey(await read(path, world));
+    checkOutput('open', values);
+    if (world.standardOutputIsTerminal && values.output === undefined && !values.json) {
+      throw new AppError('usage', 'open: standard output is a terminal, and this is a secret', {
+        hint: 'pipe it into the program that needs it, or say --output -',
+      });
+    }
+    const sealed = await read(path, world);
     const startMs = world.clock.nowMs();
     const leftovers: Promise<unknown>[] = [];
     const context = {
@@ -54,9 +55,15 @@ example:
   },
 };
 
-async function read(path: string, world: World): Promise<string> {
-  if (path === '-') return (await world.readStandardInput(limits.sealedKeyBytes)).reveal().toString('latin1');
-  const bytes = await world.files.read(path, limits.sealedKeyBytes);
+async function read(path: string, world: World): Promise<SealedKey> {
+  const bytes =
+    path === '-'
+      ? (await world.readStandardInput(limits.sealedKeyBytes)).reveal()
+      : await world.files.read(path, limits.sealedKeyBytes);
   if (bytes === null) throw new AppError('usage', `open: ${path}: no such file`);
-  return bytes.toString('latin1');
+  try {
+    return parseSealedKey(bytes.toString('latin1'));
+  } catch (thrown) {
+    throw asAppError(thrown).at(path === '-' ? 'standard input' : path);
+  }
 }

@@ -1,23 +1,27 @@
+import { AppError } from '../base/errors.ts';
 import { limits } from '../base/limits.ts';
 import { volumeName } from '../base/names.ts';
-import { type Command, mayPrintSecret, parseCommandLine } from './command.ts';
+import { type Command, checkOutput, outputOptions, parseCommandLine } from './command.ts';
 
 const DEFAULT_SOCKET = '/run/fetch-luks-key/default.sock';
 
 export const requestCommand: Command = {
   name: 'request',
   summary: 'ask the socket for a volume, exactly as systemd does',
-  help: `usage: fetch-luks-key request VOLUME [--socket PATH] [--output -] [--json]
+  help: `usage: fetch-luks-key request VOLUME [--socket PATH] [--output - | --json]
 
-Connects to the socket as systemd-cryptsetup does, asks for VOLUME's key and
-says how many bytes came and how long it took. A refused request is answered
-with ${limits.volumeRefusalBytes} random bytes, so that nothing is learnt from it here: the
-journal has the reason (journalctl -t fetch-luks-key).
+Connects to the socket as systemd-cryptsetup does, asks for VOLUME's key, and
+says how many bytes came and how long it took. A refusal is ${limits.volumeRefusalBytes} random bytes,
+which could be a key, for all that shows here: the journal knows
+(journalctl -t fetch-luks-key).
 
   --socket PATH   default ${DEFAULT_SOCKET}
-  --output -      write the answer's bytes to standard output, and nothing else
-  --json          print {"volume": ..., "outcome": ..., "bytes": ...,
-                  "milliseconds": ...}
+  --output -      write the bytes that came to standard output, nothing else
+  --json          print {"volume": ..., "outcome": "answered" or "nothing",
+                  "bytes": ..., "milliseconds": ...}
+
+exit status: 0 bytes came, 4 none came or asking is not permitted, 5 nobody
+listens
 
 example:
   fetch-luks-key request data --output - |
@@ -25,41 +29,36 @@ example:
 `,
 
   async run(args, world) {
-    const { values, positionals } = parseCommandLine(
-      'request',
-      args,
-      {
-        socket: { type: 'string', default: DEFAULT_SOCKET },
-        output: { type: 'string' },
-        json: { type: 'boolean' },
-      },
-      ['VOLUME'],
-    );
+    const options = { ...outputOptions, socket: { type: 'string', default: DEFAULT_SOCKET } } as const;
+    const { values, positionals } = parseCommandLine('request', args, options, ['VOLUME']);
+    checkOutput('request', values);
     const volume = volumeName(positionals[0] ?? '');
-    if (values.output !== undefined) mayPrintSecret(world, values.output, 'request');
     // systemd's own form: a random 64-bit number in hex, not padded (src/cryptsetup/cryptsetup.c).
     const hex = world.random.bytes(8).readBigUInt64BE().toString(16);
+    const address = Buffer.from(`\0${hex}/cryptsetup/${volume}`);
     const startMs = world.clock.nowMs();
-    const answer = await world.askSocket(
-      values.socket,
-      Buffer.from(`\0${hex}/cryptsetup/${volume}`),
-      limits.keyBytes,
-    );
+    const answer = await world.askSocket(values.socket, address, limits.keyBytes).catch(withHint);
     const milliseconds = Math.round(world.clock.nowMs() - startMs);
-    const outcome = answer.length === 0 ? 'nothing' : 'answered';
+    const bytes = answer.length;
+    const outcome = bytes === 0 ? 'nothing' : 'answered';
     if (values.output !== undefined) world.print(answer);
-    else if (values.json)
-      world.print(`${JSON.stringify({ volume, outcome, bytes: answer.length, milliseconds })}\n`);
-    else
-      world.print(
-        `${volume}: ${outcome === 'nothing' ? 'no answer' : 'answered'}, ${answer.length} bytes in ${milliseconds} ms\n`,
-      );
-    if (values.output === undefined && answer.length === limits.volumeRefusalBytes) {
-      world.say(
-        `${answer.length} bytes are also what a refusal looks like: see journalctl -t fetch-luks-key`,
-      );
-    }
+    else if (values.json) world.print(`${JSON.stringify({ volume, outcome, bytes, milliseconds })}\n`);
+    else world.print(`${volume}: ${outcome}, ${bytes} bytes in ${milliseconds} ms\n`);
     answer.fill(0);
-    return outcome === 'nothing' ? 4 : 0;
+    if (bytes === 0 || bytes === limits.volumeRefusalBytes) {
+      const reading = bytes === 0 ? 'no bytes came' : `${bytes} bytes are what a refusal has too`;
+      world.say(`fetch-luks-key: ${volume}: ${reading} (hint: journalctl -t fetch-luks-key says why)`);
+    }
+    return bytes === 0 ? 4 : 0;
   },
 };
+
+function withHint(thrown: unknown): never {
+  if (!(thrown instanceof AppError)) throw thrown;
+  const { code, message, hint } = thrown;
+  const hints: Partial<Record<typeof code, string>> = {
+    unavailable: 'is it started? systemctl start fetch-luks-key@default.socket',
+    refused: 'keys are for root alone',
+  };
+  throw new AppError(code, message, { hint: hint ?? hints[code], cause: thrown });
+}

@@ -1,31 +1,38 @@
 import { AppError } from '../base/errors.ts';
 import { limits } from '../base/limits.ts';
+import { shown } from '../jwe/compact.ts';
 import { seal } from '../pins/table.ts';
 import { type Command, parseCommandLine } from './command.ts';
 
 export const sealCommand: Command = {
   name: 'seal',
   summary: 'seal a secret from standard input: prints the sealed key',
-  help: `usage: fetch-luks-key seal PIN CONFIG [-y] < SECRET > SEALED-KEY
+  help: `usage: fetch-luks-key seal PIN CONFIG [-y] [--json] < SECRET > SEALED-KEY
 
 Seals standard input to a policy, in the calling convention and the format of
 'clevis encrypt'. All of standard input is the secret: a final newline counts.
 
   PIN      tpm2, tang or sss
-  CONFIG   the pin's configuration, JSON:
-           tpm2  {"pcr_bank": "sha256", "pcr_ids": "7", "hash": "sha256",
-                  "pcr_digest": BASE64URL, "key": "ecc", "clevis": false}
-                 all optional; "clevis": true seals the way that Clevis does,
-                 for 'clevis decrypt'
-           tang  {"url": URL, "thp": THUMBPRINT, "adv": FILE-OR-OBJECT}
-           sss   {"t": K, "pins": {PIN: CONFIG-OR-LIST, ...}}
-  -y, --yes    trust a Tang server's keys without asking
+  CONFIG   the pin's configuration, JSON; for
+
+    tpm2   {"pcr_bank": "sha256", "pcr_ids": "7", "pcr_digest": BASE64URL}
+           All optional: else it is bank sha256, PCR 7 and the value that it has
+           now; "pcr_ids": "" is this TPM in any state. {"clevis": true} seals
+           as Clevis does, for 'clevis decrypt': to no PCR unless one is given,
+           and under a parent key of "hash" (sha256) and "key" (ecc or rsa).
+    tang   {"url": URL, "thp": THUMBPRINT, "adv": FILE-OR-OBJECT}
+           With neither thp nor adv the thumbprints are shown, and you decide.
+    sss    {"t": K, "pins": {PIN: CONFIG-OR-LIST, ...}}
+           K of the pins are needed to open it; without t, one.
+
+  -y, --yes    trust a Tang server's keys without being asked
       --json   print {"sealed-key": ..., "pin": ...}
 
 example:
+  umask 077
   head -c 64 /dev/urandom | base64 -w0 > /run/key
-  fetch-luks-key seal sss '{"t":2,"pins":{"tpm2":{"pcr_ids":"7"},
-    "tang":{"url":"http://tang.example","thp":"kZ..."}}}' \\
+  fetch-luks-key seal sss '{"t": 2, "pins": {"tpm2": {},
+    "tang": {"url": "http://tang.example"}}}' \\
     < /run/key > /etc/fetch-luks-key/volumes/data.jwe
 `,
 
@@ -40,17 +47,15 @@ example:
     const config = parseConfig(configText);
     using secret = await world.readStandardInput(limits.keyBytes);
     if (secret.length === 0) {
-      throw new AppError(
-        'usage',
-        'seal: standard input is empty: an empty secret would be the empty passphrase',
-        {
-          hint: 'pipe the secret in, for example: fetch-luks-key seal tpm2 {} < keyfile',
-        },
-      );
+      throw new AppError('usage', 'seal: standard input is empty, and would be the empty passphrase', {
+        hint: "for example: fetch-luks-key seal tpm2 '{}' < KEYFILE",
+      });
     }
     const confirm = values.yes ? async () => {} : world.confirm;
     const sealedKey = await seal(pin, config, secret, { ...world, confirm });
-    world.print(`${values.json ? JSON.stringify({ 'sealed-key': sealedKey, pin }) : sealedKey}\n`);
+    // `clevis decrypt` ends with status 1 when a newline follows, although it has opened it.
+    const newline = world.standardOutputIsTerminal ? '\n' : '';
+    world.print(values.json ? `${JSON.stringify({ 'sealed-key': sealedKey, pin })}\n` : sealedKey + newline);
     return 0;
   },
 };
@@ -60,13 +65,9 @@ function parseConfig(text: string): unknown {
     return JSON.parse(text);
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause);
-    throw new AppError(
-      'bad-config',
-      `seal: CONFIG: expected JSON, got ${text === '' ? 'nothing' : text} (${reason})`,
-      {
-        cause,
-        hint: "quote it for the shell: fetch-luks-key seal tpm2 '{}'",
-      },
-    );
+    throw new AppError('bad-config', `seal: CONFIG: expected JSON, got ${shown(text)} (${reason})`, {
+      cause,
+      hint: "quote it for the shell: fetch-luks-key seal tpm2 '{}'",
+    });
   }
 }

@@ -93,7 +93,8 @@ async function keyFor(
 /** What was thrown last is often only the consequence. */
 function decisive(thrown: unknown, gone: AbortSignal, stop: AbortSignal): AppError {
   if (stop.reason instanceof AppError) return stop.reason;
-  return gone.aborted ? new AppError('stopped', 'the client went away') : asAppError(thrown);
+  if (gone.aborted) return new AppError('stopped', 'the client went away');
+  return stop.aborted ? new AppError('stopped', 'told to stop before the key was there') : asAppError(thrown);
 }
 
 function subjectOf(request: Request): string {

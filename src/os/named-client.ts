@@ -22,6 +22,7 @@ export async function askSocket(
   });
   const onAbort = () =>
     socket.destroy(new AppError('stopped', `${path}: stopped while waiting for an answer`));
+  if (signal.aborted) onAbort();
   signal.addEventListener('abort', onAbort, { once: true });
   const chunks: Buffer[] = [];
   let length = 0;

@@ -225,7 +225,7 @@ async function run(args: string[]): Promise<{ status: number; out: string; err: 
 
 t.test('the command: one line each, and the worst decides', async (t) => {
   const keys = { 'data.jwe': 'x', 'more.txt': '' };
-  const place = machine(t, { config: 'volumes: 1', keys });
+  const place = machine(t, { config: 'volumes: 1', keys, crypttab: '' });
   const args = ['--etc', place.etc, '--crypttab', place.crypttab];
   const both = await run(args);
   t.equal(both.status, 6);
@@ -235,7 +235,7 @@ t.test('the command: one line each, and the worst decides', async (t) => {
     /^warning: .*more\.txt/,
     '',
   ]);
-  t.equal(both.err, '2 errors, 1 warnings\n');
+  t.equal(both.err, '2 errors, 1 warning\n');
   const json = await run([...args, '--json']);
   t.equal(json.status, 6);
   t.equal(json.err, '');
@@ -247,12 +247,29 @@ t.test('the command: one line each, and the worst decides', async (t) => {
 });
 
 t.test('the command: status 3 for configuration, 0 for warnings alone', async (t) => {
-  const wrong = machine(t, { config: 'volumes: 1' });
-  t.equal((await run(['--etc', wrong.etc, '--crypttab', '/absent'])).status, 3);
-  const odd = machine(t, { keys: { 'more.txt': '' } });
-  t.match(await run(['--etc', odd.etc, '--crypttab', '/absent']), {
+  const wrong = machine(t, { config: 'volumes: 1', crypttab: '' });
+  t.equal((await run(['--etc', wrong.etc, '--crypttab', wrong.crypttab])).status, 3);
+  const odd = machine(t, { keys: { 'more.txt': '' }, crypttab: '' });
+  t.match(await run(['--etc', odd.etc, '--crypttab', odd.crypttab]), {
     status: 0,
-    err: '0 errors, 1 warnings\n',
+    err: '0 errors, 1 warning\n',
   });
   await t.rejects(run(['--etcetera']), { code: 'usage' });
 });
+
+t.test(
+  'the command: a place that is named but not there is a slip, not a place without faults',
+  async (t) => {
+    const { etc, crypttab } = machine(t, { crypttab: '' });
+    const absent = `${etc}/absent`;
+    for (const [option, args] of [
+      ['etc', ['--etc', absent, '--crypttab', crypttab]],
+      ['crypttab', ['--etc', etc, '--crypttab', absent]],
+    ] as const) {
+      await t.rejects(run([...args]), {
+        code: 'usage',
+        message: `check: --${option}: ${absent}: no such file or folder`,
+      });
+    }
+  },
+);

@@ -1,9 +1,10 @@
-import { createHash } from 'node:crypto';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Test } from 'tap';
 import { limits } from '../../src/base/limits.ts';
+import { lockFolder } from '../../src/os/locks.ts';
+import { lockName } from '../../src/tpm/sequence.ts';
 import { type Activated, type Answer, activate } from './activation.ts';
 
 /** A handler behind a real socket, with folder and crypttab of its own. */
@@ -34,11 +35,12 @@ export async function setStage(t: Test, options: Parameters<typeof activate>[1] 
   mkdirSync(`${etc}/volumes`, { recursive: true });
   const crypttab = `${folder}/crypttab`;
   const activated = await activate(['--etc', etc, '--crypttab', crypttab], options);
-  const tcti = options.environment?.TPM2TOOLS_TCTI ?? '';
+  const tcti = options.environment?.TPM2TOOLS_TCTI;
   t.teardown(async () => {
     await activated.stop();
     rmSync(folder, { recursive: true });
-    rmSync(lockOf(tcti), { force: true });
+    // Where handlers of root wait for each other: it would stay until the next reboot.
+    if (tcti !== undefined) rmSync(`${lockFolder(0, {})}/${lockName(tcti)}.lock`, { force: true });
   });
   return {
     ...activated,
@@ -56,11 +58,6 @@ export async function setStage(t: Test, options: Parameters<typeof activate>[1] 
       comesTo(t, title, await activated.askAlone(asked), outcome);
     },
   };
-}
-
-/** Where handlers of root wait for each other; it would stay until the next reboot. */
-function lockOf(tcti: string): string {
-  return `/run/fetch-luks-key/tpm-${createHash('sha256').update(tcti).digest('hex').slice(0, 8)}.lock`;
 }
 
 /** Exit status, one journal line of the status' priority, and what came on the socket. */

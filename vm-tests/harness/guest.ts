@@ -1,0 +1,48 @@
+/** What is booted, and what came of it: the same for both tiers. */
+
+/** Debian's releases by the systemd that they boot. */
+export const suites = { bookworm: 252, trixie: 257, forky: 262 } as const;
+export type Suite = keyof typeof suites;
+
+/**
+ * `container`: systemd-nspawn, about a second a boot: the real PID 1, generators and ordering, but no device mapper.
+ * `machine`: QEMU without KVM, half a minute a boot: dm-crypt, a TPM device, a network.
+ */
+export type Tier = 'container' | 'machine';
+
+/** A machine that is to be booted, on top of a suite's base image with our package installed. */
+export interface Guest {
+  /** Files laid over the image, by absolute path. */
+  readonly files: Readonly<Record<string, GuestFile>>;
+  /** Units to enable before the boot, as `systemctl enable` takes them. */
+  readonly enable: readonly string[];
+  /** Shell script that runs when the boot has ended; its output is the result's, its exit status too. */
+  readonly script: string;
+  /** LUKS images attached as disks with these serial numbers; in a container they are files under /disks. */
+  readonly disks: readonly { readonly serial: string; readonly image: string }[];
+  /** State folder of a software TPM; null = none. Machines only. */
+  readonly tpm: string | null;
+  /** Whether the guest reaches servers on the host's loopback (10.0.2.2). Machines only. */
+  readonly network: boolean;
+  /** Kernel arguments. */
+  readonly append: string;
+  /** A boot that has not ended after this many seconds prints its jobs and its journal. */
+  readonly watchdogSeconds: number;
+}
+
+export interface GuestFile {
+  readonly content: string | Uint8Array;
+  /** Octal; default 0o644. */
+  readonly mode?: number;
+}
+
+export interface BootResult {
+  /** The script's exit status; null when the boot never came so far. */
+  readonly status: number | null;
+  readonly output: string;
+  /** The boot's whole journal, one line an entry (short-monotonic). */
+  readonly journal: string;
+  readonly seconds: number;
+  /** Folder with console, journal and the rest, for who looks into a failure. */
+  readonly folder: string;
+}
