@@ -17,7 +17,9 @@ export async function main(args: readonly string[], world: World): Promise<numbe
   try {
     return await dispatch(args, world);
   } catch (thrown) {
-    const error = asAppError(thrown);
+    // A defect elsewhere stops the command: then the defect is what to tell.
+    const { reason } = world.signal;
+    const error = reason instanceof AppError ? reason : asAppError(thrown);
     world.say(`fetch-luks-key: ${failureLine(error)}`.replaceAll(/\s*\n\s*/g, ' '));
     return error.exitStatus;
   }

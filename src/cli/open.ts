@@ -27,7 +27,7 @@ example:
     const { values, positionals } = parseCommandLine('open', args, outputOptions, ['FILE']);
     const [path = ''] = positionals;
     checkOutput('open', values);
-    if (world.standardOutputIsTerminal && values.output === undefined && !values.json) {
+    if (world.standardOutputIsTerminal() && values.output === undefined && !values.json) {
       throw new AppError('usage', 'open: standard output is a terminal, and this is a secret', {
         hint: 'pipe it into the program that needs it, or say --output -',
       });

@@ -54,7 +54,7 @@ example:
     const confirm = values.yes ? async () => {} : world.confirm;
     const sealedKey = await seal(pin, config, secret, { ...world, confirm });
     // `clevis decrypt` ends with status 1 when a newline follows, although it has opened it.
-    const newline = world.standardOutputIsTerminal ? '\n' : '';
+    const newline = world.standardOutputIsTerminal() ? '\n' : '';
     world.print(values.json ? `${JSON.stringify({ 'sealed-key': sealedKey, pin })}\n` : sealedKey + newline);
     return 0;
   },

@@ -1,18 +1,12 @@
-import type { Clock, Connection, Files, Http, Logger, Random } from '../base/ports.ts';
+import type { Connection } from '../base/ports.ts';
 import type { Secret } from '../base/secret.ts';
-import type { Tpm } from '../tpm/tpm.ts';
+import type { HandlerWorld } from '../handler/handle.ts';
 
 /** All that a command may touch; `bin/` builds it. */
-export interface World {
-  readonly clock: Clock;
-  readonly random: Random;
-  readonly files: Files;
-  readonly http: Http;
-  readonly tpm: Tpm;
-  readonly journal: Logger;
+export interface World extends HandlerWorld {
   /** Aborts on SIGTERM and SIGINT. */
   readonly signal: AbortSignal;
-  readonly standardOutputIsTerminal: boolean;
+  standardOutputIsTerminal(): boolean;
   /** @throws AppError `usage` when systemd passed no connection */
   takeConnection(): Connection;
   /**

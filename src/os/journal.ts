@@ -1,5 +1,5 @@
-import { writeSync } from 'node:fs';
 import type { Logger } from '../base/ports.ts';
+import { say } from './standard-streams.ts';
 
 /** The journal takes a line's priority from `<N>` before it (sd-daemon(3), systemd.exec(5) `SyslogLevelPrefix=`). */
 export const journal: Logger = {
@@ -10,5 +10,5 @@ export const journal: Logger = {
 
 /** One write(2) a line: lines of parallel handlers do not mix, and none is lost when the process ends. */
 function write(priority: number, line: string): void {
-  writeSync(2, `<${priority}>${line.replaceAll(/\s*\n\s*/g, ' ')}\n`);
+  say(`<${priority}>${line.replaceAll(/\s*\n\s*/g, ' ')}`);
 }

@@ -135,9 +135,9 @@ export function peerCredentials(fd: number): PeerCredentials {
  */
 export function connectFrom(from: Buffer, path: string): number {
   const AF_UNIX = 1;
-  const SOCK_STREAM_CLOEXEC = 0o2000001;
+  const SOCK_STREAM_CLOEXEC_NONBLOCK = 0o2004001;
   const EACCES = 13;
-  const fd = libc.socket(AF_UNIX, SOCK_STREAM_CLOEXEC, 0);
+  const fd = libc.socket(AF_UNIX, SOCK_STREAM_CLOEXEC_NONBLOCK, 0);
   if (fd < 0) throw failed('socket', 'unavailable', getInt32(errnoLocation));
   for (const [call, name] of [
     ['bind', from],

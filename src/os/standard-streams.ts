@@ -3,7 +3,7 @@ import { isatty } from 'node:tty';
 import { AppError } from '../base/errors.ts';
 import { Secret } from '../base/secret.ts';
 
-export const standardOutputIsTerminal = isatty(1);
+export const standardOutputIsTerminal = () => isatty(1);
 
 /**
  * Standard input to its end, wiped from where Node had it.

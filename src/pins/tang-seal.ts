@@ -42,7 +42,7 @@ export async function sealTang(config: unknown, secret: Secret, context: SealCon
 }
 
 function parseConfig(config: unknown): TangConfig {
-  const wrong = (what: string): AppError => new AppError('bad-config', `tang configuration: ${what}`);
+  const wrong = (what: string): AppError => new AppError('bad-config', `pin tang: ${what}`);
   if (!isObject(config)) throw wrong(`expected an object, got ${shown(config)}`);
   const { url: urlText, thp, adv, ...others } = config;
   const [unknown] = Object.keys(others);
@@ -61,7 +61,7 @@ function parseConfig(config: unknown): TangConfig {
 }
 
 async function advertisementOf({ url, thp, adv }: TangConfig, context: SealContext): Promise<Advertisement> {
-  if (isObject(adv)) return readAdvertisement(adv, wrongConfig('tang configuration, adv'));
+  if (isObject(adv)) return readAdvertisement(adv, wrongConfig('pin tang: adv'));
   if (adv !== undefined) {
     const text = await context.files.read(adv, limits.tangBodyBytes);
     const malformed = wrongConfig(`tang advertisement ${adv}`);

@@ -78,6 +78,6 @@ function readPcrs(given: Given, clevis: boolean): SealPlan['pcrs'] {
 }
 
 function wrong(field: string, expected: string, got: unknown, hint?: string): AppError {
-  const message = `pin tpm2, ${field}: expected ${expected}, got ${shown(got)}`;
+  const message = `pin tpm2: ${field}: expected ${expected}, got ${shown(got)}`;
   return new AppError('bad-config', message, { hint });
 }

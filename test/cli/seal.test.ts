@@ -76,7 +76,7 @@ t.test('tpm2 takes what its help says', async (t) => {
     if ('clevis' in config) clevisOpens(t, stdout, JSON.stringify(config));
     for (const name of Object.keys(config)) t.match(described, `"${name}":`.slice(0, -1));
   }
-  fails(t, 'hash alone', await seal('tpm2', { hash: 'sha256' }), 3, /^pin tpm2, hash: .*"clevis": true/);
+  fails(t, 'hash alone', await seal('tpm2', { hash: 'sha256' }), 3, /^pin tpm2: hash: .*"clevis": true/);
 });
 
 t.test('the example of --help', async (t) => {
@@ -117,13 +117,13 @@ t.test('a wrong configuration', async (t) => {
   fails(t, 'no quotes', await raw('{pcr_ids:7}'), 3, notJson('"\\{pcr_ids:7\\}"'));
   fails(t, 'nothing', await raw(''), 3, notJson('""'));
   fails(t, 'two lines', await raw('{\n"pcr_ids":\n}'), 3, notJson('".*"'));
-  fails(t, 'no object', await raw('7'), 3, /^pin tpm2, config: expected an object, got 7$/);
+  fails(t, 'no object', await raw('7'), 3, /^pin tpm2: config: expected an object, got 7$/);
   fails(
     t,
     'no field of it',
     await raw('{"pcrs": "7"}'),
     3,
-    /^pin tpm2, pcrs: expected no field but .*got "7"$/,
+    /^pin tpm2: pcrs: expected no field but .*got "7"$/,
   );
   fails(t, 'no pin', await seal('tmp2', {}), 3, /^pin: expected one of tpm2, tang, sss, got "tmp2"$/);
   const nested = { pins: { tmp2: {} } };

@@ -1,8 +1,7 @@
 import { EventEmitter, once } from 'node:events';
-import { closeSync, read, readFileSync } from 'node:fs';
+import { closeSync, readFileSync, readSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
-import { promisify } from 'node:util';
 import t, { type Test } from 'tap';
 import { connectFrom } from '../../src/os/libc.ts';
 import { addressFor } from '../support/activation.ts';
@@ -62,7 +61,18 @@ async function handlerInSequence(stage: Stage): Promise<number> {
   return pid;
 }
 
-const readOneByte = (fd: number) => promisify(read)(fd, Buffer.alloc(1), 0, 1, null);
+async function readOneByte(fd: number): Promise<void> {
+  for (;;) {
+    try {
+      readSync(fd, Buffer.alloc(1));
+      return;
+    } catch (thrown) {
+      if ((thrown as NodeJS.ErrnoException).code !== 'EAGAIN') throw thrown;
+    }
+    await pause(10);
+  }
+}
+
 const gone = (volume: string): Outcome => ({
   status: 5,
   line: new RegExp(`^${volume}: the client went away`),

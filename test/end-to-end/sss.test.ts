@@ -84,7 +84,7 @@ t.test('t of n open it, whatever the others do', async (t) => {
 });
 
 t.test('t of n that are not to be had are named', async (t) => {
-  stage.configure({ volumes: { data: { 'give-up-after': '1s' } } });
+  stage.configure({ volumes: { data: { 'give-up-after': '2s' } } });
   stage.put('data', sss({ jwe: [sealedA, await sealShare(b, absent.url)] }));
   const refused = `tang ${absent.url}/rec/\\S+: connection refused \\(gave up after \\d tries in [01]\\.\\d s\\)`;
   await stage.shows(t, 'one of two', 'data', {

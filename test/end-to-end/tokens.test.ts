@@ -89,6 +89,7 @@ t.test('what a header may not be', async (t) => {
   ];
   for (const [title, device, status, line] of cases) {
     const stage = await stageFor(t, device);
+    stage.configure({ volumes: { data: { 'give-up-after': '2s' } } });
     const pattern = new RegExp(`^data: ${RegExp.escape(device)}${line}`);
     await stage.shows(t, title, 'data', { status, line: pattern });
   }

@@ -36,7 +36,6 @@ const tools: [title: string, tcti: string, status: 3 | 5, line: string, program?
     5,
     `/usr/bin/tpm2_\\w+: expected at most 65536 bytes of error output, got more ${gaveUp}`,
   ],
-  ['talking nonsense', 'cmd:true', 5, `.*\\(tpm2_\\w+: .*malformed, 0xa0011\\) ${gaveUp}`],
   [
     'missing',
     tpm.tcti,
@@ -53,7 +52,7 @@ const misbehaving = tools.map(async ([title, tcti, status, line, program = []]) 
     program: [...program, ...DEFAULT_PROGRAM],
   });
   stage.put('data', vector('made-by-clevis-20-tpm2-no-policy'));
-  stage.configure({ volumes: { data: { 'give-up-after': '1s' } } });
+  stage.configure({ volumes: { data: { 'give-up-after': '3s' } } });
   const outcome: Outcome = { status, line: new RegExp(`^data: \\S+/data\\.jwe: ${line}$`) };
   return { title, answer: await stage.askAlone('data'), outcome };
 });
@@ -103,7 +102,7 @@ t.test('names the PCRs that changed; others may open it all the same', async (t)
 });
 
 t.test('a lockout is named, with its end', async (t) => {
-  stage.configure({ volumes: { data: { 'give-up-after': '1s' } } });
+  stage.configure({ volumes: { data: { 'give-up-after': '3s' } } });
   stage.put('data', await seal('tpm2', { clevis: true }, KEY));
   tpm.run('tpm2_dictionarylockout', ['--setup-parameters', '--max-tries=1', '--recovery-time=600']);
   const context = join(t.testdir(), 'guarded');
@@ -122,7 +121,7 @@ t.test('a lockout is named, with its end', async (t) => {
 t.test('without a TPM, until it is there again', async (t) => {
   stage.put('data', await seal('tpm2', { pcr_ids: '' }, KEY));
   await tpm.stop();
-  stage.configure({ volumes: { data: { 'give-up-after': '1s' } } });
+  stage.configure({ volumes: { data: { 'give-up-after': '3s' } } });
   await stage.shows(t, 'none', 'data', {
     status: 5,
     line: new RegExp(

@@ -1,8 +1,8 @@
 import { createServer, type RequestListener } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { setTimeout as pause } from 'node:timers/promises';
 import t, { type Test } from 'tap';
 import { createAuthority, daysFromNow, type Wanted } from '../support/certificates.ts';
+import { portToKeep } from '../support/ports.ts';
 import { answer, serveBytes, serveHttp, serveTls } from '../support/servers.ts';
 import { type Outcome, setStage } from '../support/stage.ts';
 
@@ -148,17 +148,12 @@ t.test('a server that cannot be reached is asked again', async (t) => {
 
 t.test('until it comes up', async (t) => {
   const stage = await setStage(t);
-  const server = createServer(answer(200, KEY));
-  const listen = (port: number) => new Promise<void>((done) => server.listen(port, '127.0.0.1', done));
-  const close = () => new Promise((done) => server.close(done));
-  await listen(0);
-  const { port } = server.address() as AddressInfo;
-  await close();
+  const port = await portToKeep();
   const url = `http://127.0.0.1:${port}/key`;
   stage.configure({ volumes: { data: { url, 'allow-plaintext': true } } });
   const done = stage.shows(t, 'recovered', 'data', delivered(url));
   await pause(5000);
-  await listen(port);
+  const server = createServer(answer(200, KEY)).listen(port, '127.0.0.1');
   await done;
-  await close();
+  server.close();
 });

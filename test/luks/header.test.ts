@@ -128,13 +128,15 @@ t.test('property: one bit flipped in one copy loses nothing, one in each is dama
   const whole = startOf(model.image.path, 2 * HEADER_BYTES);
   const intact = await outcome(whole);
   const place = fc.tuple(fc.nat({ max: HEADER_BYTES - 1 }), fc.nat({ max: 7 }));
-  // Six bytes of magic and two of version say what it is at all, and have tests of their own.
+  // Six bytes of magic and two of version say what it is at all, and have tests of their own, as has the checksum's
+  // name. Of the checksum's 64 bytes SHA-256 fills 32; nobody looks at the others.
   const flip = (bytes: Buffer, offset: number, bit: number) =>
     bytes.writeUInt8(bytes.readUInt8(offset) ^ (1 << bit), offset);
-  const isName = (offset: number) => offset < 8 || (offset >= 72 && offset < 104);
+  const isApart = (offset: number) =>
+    offset < 8 || (offset >= 72 && offset < 104) || (offset >= 480 && offset < 512);
   await fc.assert(
     fc.asyncProperty(place, place, async ([first, bit], [second, otherBit]) => {
-      fc.pre(!isName(first) && !isName(second));
+      fc.pre(!isApart(first) && !isApart(second));
       const bytes = Buffer.from(whole);
       flip(bytes, first, bit);
       t.strictSame(await outcome(bytes), intact);

@@ -62,7 +62,7 @@ t.test('an advertisement with a wrong signature', async (t) => {
   });
   await t.rejects(seal({ url: server.url, adv: forged }, 'x'), {
     code: 'bad-config',
-    message: /^tang configuration, adv: expected a signature of key /,
+    message: /^pin tang: adv: expected a signature of key /,
   });
 });
 
@@ -71,14 +71,14 @@ t.test('a configuration that is wrong says what is', async (t) => {
   writeFileSync(file, 'no JSON');
   const url = 'http://127.0.0.1:1';
   const cases: [unknown, RegExp][] = [
-    [null, /^tang configuration: expected an object, got null$/],
+    [null, /^pin tang: expected an object, got null$/],
     ['x', /expected an object/],
     [[], /expected an object/],
-    [{ url, pcr_ids: '7' }, /^tang configuration: expected url, thp or adv, got "pcr_ids"$/],
-    [{ url, thp: 'short' }, /^tang configuration: thp: expected a thumbprint/],
+    [{ url, pcr_ids: '7' }, /^pin tang: expected url, thp or adv, got "pcr_ids"$/],
+    [{ url, thp: 'short' }, /^pin tang: thp: expected a thumbprint/],
     [{ url, thp: '../../rec/xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx' }, /thp: expected a thumbprint/],
-    [{ url, adv: 7 }, /^tang configuration: adv: expected a file's name or a JWS as JSON object, got 7$/],
-    [{ url, adv: {} }, /^tang configuration, adv: expected a JWS as JSON with a payload$/],
+    [{ url, adv: 7 }, /^pin tang: adv: expected a file's name or a JWS as JSON object, got 7$/],
+    [{ url, adv: {} }, /^pin tang: adv: expected a JWS as JSON with a payload$/],
     [{ url, adv: file }, /^tang advertisement .*adv\.jws: expected JSON$/],
     [{ url, adv: `${file}.absent` }, /^tang advertisement .*adv\.jws\.absent: no such file$/],
   ];

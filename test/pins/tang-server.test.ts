@@ -40,7 +40,7 @@ t.test('URLs that go nowhere good are refused, at sealing and in a header', asyn
     );
     await t.rejects(
       seal({ url, thp: server.thp }, 'x'),
-      { code: 'bad-config', message: /^tang configuration: url: expected / },
+      { code: 'bad-config', message: /^pin tang: url: expected / },
       name,
     );
   }

@@ -27,9 +27,6 @@ export interface Activated {
   stop(): Promise<void>;
 }
 
-/** Stripping types anew would double a handler's start. */
-const COMPILED = new URL('../../node_modules/.cache/handler', import.meta.url).pathname;
-
 export const DEFAULT_PROGRAM = [
   new URL('../../node_modules/.bin/node', import.meta.url).pathname,
   '--no-warnings',
@@ -46,10 +43,10 @@ export async function activate(
 ): Promise<Activated> {
   const folder = options.folder ?? mkdtempSync('/tmp/flk-socket-');
   const path = `${folder}/key.sock`;
-  const environment = Object.entries({
-    ...(options.program === undefined ? { NODE_COMPILE_CACHE: COMPILED } : {}),
-    ...options.environment,
-  }).flatMap(([name, value]) => ['-E', `${name}=${value}`]);
+  const environment = Object.entries(options.environment ?? {}).flatMap(([name, value]) => [
+    '-E',
+    `${name}=${value}`,
+  ]);
   const child = spawn(
     'systemd-socket-activate',
     ['--accept', '-l', path, ...environment, ...(options.program ?? DEFAULT_PROGRAM), 'handle', ...args],

@@ -1,10 +1,10 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
-import { createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { lockName } from '../../src/tpm/sequence.ts';
+import { portToKeep } from './ports.ts';
 
 /** A software TPM without a resource manager, on two adjacent ports of 127.0.0.1. */
 export interface Swtpm {
@@ -87,33 +87,14 @@ export async function startSwtpm(state?: string): Promise<Swtpm> {
 /** Ports that were free a moment ago may be taken by another test: then swtpm ends, and other ports are tried. */
 async function startOnFreePorts(folder: string): Promise<{ child: ChildProcess; port: number }> {
   for (let tries = 1; ; tries++) {
-    const port = await adjacentPorts();
+    // libtss2's tcti-swtpm expects the control channel one port after the TPM's.
+    const port = await portToKeep(2);
     try {
       return { child: await start(folder, port), port };
     } catch (error) {
       if (tries === 20) throw error;
     }
   }
-}
-
-/** libtss2's tcti-swtpm expects the control channel one port after the TPM's. */
-async function adjacentPorts(): Promise<number> {
-  for (;;) {
-    const first = await listen(0);
-    const address = first.address();
-    const port = typeof address === 'object' && address !== null ? address.port : 0;
-    const second = await listen(port + 1).catch(() => null);
-    for (const server of [first, second]) await new Promise((done) => server?.close(done) ?? done(null));
-    if (second !== null) return port;
-  }
-}
-
-function listen(port: number): Promise<Server> {
-  const server = createServer();
-  return new Promise((resolve, reject) => {
-    server.on('error', reject);
-    server.listen(port, '127.0.0.1', () => resolve(server));
-  });
 }
 
 async function start(folder: string, port: number): Promise<ChildProcess> {

@@ -2,12 +2,13 @@ import { execFileSync, spawn } from 'node:child_process';
 import { chmodSync, cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { portToKeep } from './ports.ts';
 
 /** Where Debian 11 to 13 have it; started per connection, as its socket unit does. */
 const TANGD = '/usr/libexec/tangd';
 const KEYGEN = '/usr/libexec/tangd-keygen';
 
-/** A real Tang server on a port of 127.0.0.1 that the kernel picked. */
+/** A real Tang server on a port of 127.0.0.1. */
 export interface TangServer {
   /** Without a slash at the end. */
   readonly url: string;
@@ -43,8 +44,8 @@ export async function startTang(
     addTangKey(database, 'signing', { alg: 'ES256' });
     addTangKey(database, 'exchange', { alg: 'ECMR', crv: 'P-256' });
   }
-  let listener = await listen(database, 0);
-  const { port } = listener;
+  const port = await portToKeep();
+  let listener = await listen(database, port);
   const stop = () => listener.stop();
   t.teardown(async () => {
     await stop();
@@ -76,7 +77,7 @@ export function thumbprintOf(database: string, hash: 'S1' | 'S256'): string {
   return execFileSync('jose', ['jwk', 'thp', '-a', hash, '-i', signing], { encoding: 'utf8' }).trim();
 }
 
-/** socat, which forks a tangd for each connection; it says on which port it listens. */
+/** socat, which forks a tangd for each connection; it says when it listens. */
 async function listen(database: string, port: number) {
   const child = spawn(
     'setpriv',
@@ -96,18 +97,16 @@ async function listen(database: string, port: number) {
   const gone = new Promise<void>((resolve) => child.once('close', () => resolve()));
   const { pid } = child;
   if (pid === undefined) throw new Error('socat did not start');
-  const bound = await new Promise<number>((resolve, reject) => {
+  await new Promise<void>((resolve, reject) => {
     let output = '';
     child.stderr.setEncoding('utf8').on('data', (text: string) => {
       output = (output + text).slice(-4096);
-      const found = /listening on .*:(\d+)\s/.exec(output);
-      if (found !== null) resolve(Number(found[1]));
+      if (/listening on /.test(output)) resolve();
     });
     child.once('error', reject);
     child.once('exit', () => reject(new Error(`socat ended: ${output}`)));
   });
   return {
-    port: bound,
     async stop() {
       if (child.exitCode === null && child.signalCode === null) process.kill(-pid, 'SIGKILL');
       await gone;
