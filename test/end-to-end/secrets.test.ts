@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import t from 'tap';
+import t, { type Test } from 'tap';
 import { activate } from '../support/activation.ts';
 import { privateMounts } from '../support/private-mounts.ts';
 import { processesWith, type Seen } from '../support/processes.ts';
@@ -32,7 +32,7 @@ function spellings(secret: Buffer): string[] {
 }
 
 /** Looks at every process with `marker` in its environment, as often as it can, until told to stop. */
-function watchProcesses(markers: readonly string[]) {
+function watchProcesses(t: Test, markers: readonly string[]) {
   const seen = new Map<string, Seen>();
   let watching = true;
   const done = (async () => {
@@ -43,12 +43,12 @@ function watchProcesses(markers: readonly string[]) {
     }
     return [...seen.values()];
   })();
-  return {
-    stop: () => {
-      watching = false;
-      return done;
-    },
+  const stop = () => {
+    watching = false;
+    return done;
   };
+  t.teardown(stop);
+  return { stop };
 }
 
 t.test('no secret is in the journal, an argument, an environment, a file or an error', async (t) => {
@@ -62,7 +62,7 @@ t.test('no secret is in the journal, an argument, an environment, a file or an e
     program,
   });
   t.teardown(() => socket.stop());
-  const processes = watchProcesses([marker, swtpm.tcti]);
+  const processes = watchProcesses(t, [marker, swtpm.tcti]);
 
   // Text, as keys should be, so that it would survive every way of being written down.
   const secret = randomBytes(48);
@@ -132,7 +132,7 @@ function contentKeyOf(volume: string): Buffer {
 
 t.test('the watch finds a secret where there is one', async (t) => {
   const marker = `FLK_MARKER=${randomBytes(8).toString('hex')}`;
-  const processes = watchProcesses([marker]);
+  const processes = watchProcesses(t, [marker]);
   await run(['/bin/sh', '-c', 'sleep 0.5', 'hunter2'], Buffer.alloc(0), {
     [marker.split('=')[0] ?? '']: marker.split('=')[1] ?? '',
   });

@@ -1,8 +1,10 @@
 import { chmodSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 
 /** Every place where a program could leave a file that this machine's other programs use too. */
 const PLACES = ['/tmp', '/var/tmp', '/dev/shm', '/run'];
+/** The program stays where it is, also in a clone below one of them. */
+const ROOT = resolve(import.meta.dirname, '../..');
 
 export interface PrivateMounts {
   /** Program and arguments before a command: it then has these places for itself. */
@@ -15,7 +17,13 @@ export interface PrivateMounts {
 export function privateMounts(folder: string): PrivateMounts {
   const own = PLACES.map((place) => join(folder, place.replaceAll('/', '_')));
   for (const path of own) mkdirSync(path, { mode: 0o700 });
-  const mounts = PLACES.map((place, index) => `mount --bind ${own[index]} ${place}`).join(' && ');
+  const mounts = PLACES.flatMap((place, index) => {
+    const over = `mount --rbind ${own[index]} ${place}`;
+    if (!ROOT.startsWith(`${place}/`)) return [over];
+    const there = join(own[index] ?? '', ROOT.slice(place.length));
+    mkdirSync(there, { recursive: true });
+    return [`mount --bind ${ROOT} ${there}`, over];
+  }).join(' && ');
   const script = join(folder, 'in-private');
   writeFileSync(script, `#!/bin/sh\n${mounts} && exec "$@"\n`);
   chmodSync(script, 0o755);
