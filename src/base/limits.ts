@@ -55,6 +55,8 @@ export const limits = {
   retryLongestMs: 5_000,
   /** `give-up-after` where config.yaml says nothing. */
   giveUpAfterMs: 90_000,
+  /** `wait-for-allow` where config.yaml says nothing. */
+  waitForAllowMs: 600_000,
   /** systemd's abstract address is 108 bytes with its NUL and hex (unix(7)): 78 remain for a volume's name. */
   volumeNameBytes: 78,
   /** The same for a unit and its credential together. */
@@ -63,4 +65,20 @@ export const limits = {
   credentialRefusalBytes: 1024 * 1024 + 1,
   /** Random bytes that answer a failed request for a volume. */
   volumeRefusalBytes: 64,
+  /** What the lease clock advances by at most per tick: what a server that was stopped or cut off may miscount. */
+  serverLeaseTickMs: 10_000,
+  /** SQLite: transactions that share one commit, so that a full queue does not hold the first answer for long. */
+  serverTransactionsPerCommit: 256,
+  /** Wait for another process's lock on the database or a row of it. */
+  serverLockWaitMs: 5_000,
+  /** One statement, and one transaction that stopped talking, in PostgreSQL: a lost client must not hold a row. */
+  serverStatementMs: 10_000,
+  /** Connections to PostgreSQL per process, one of which listens: its default is 100 for all. */
+  serverDatabaseConnections: 9,
+  /** Rows read at once where all are read: each page is one pause for other work. */
+  serverPageRows: 200,
+  /** One chunk of a backup: what is held in memory before it is authenticated. */
+  serverBackupChunkBytes: 64 * 1024,
+  /** One line of a backup, which is one row. */
+  serverBackupLineBytes: 1024 * 1024,
 } as const;

@@ -1,6 +1,8 @@
 import { limits } from '../base/limits.ts';
 import type { VolumeName } from '../base/names.ts';
 import type { PinName } from '../pins/pin.ts';
+import type { Action } from './action.ts';
+import type { ServerSettings } from './server.ts';
 
 /** The plain case: a volume whose key is the body of an HTTPS answer. */
 export interface UrlSettings {
@@ -20,6 +22,8 @@ export interface VolumeSettings {
   readonly url: UrlSettings | null;
   /** How long opening is tried, in milliseconds; 0 = for ever; default 90 s. */
   readonly giveUpAfterMs: number;
+  /** How long a server's `locked` and the like is waited for, as an operator may act; 0 = for ever; default 10 min. */
+  readonly waitForAllowMs: number;
   /** Pins that a sealed key may use; null = all. `sss` is never listed: what is nested in it counts. */
   readonly allow: readonly PinName[] | null;
   /** Tang servers that a sealed key may name, spelt as `PinUse` spells them; null = all. */
@@ -27,15 +31,26 @@ export interface VolumeSettings {
 }
 
 export interface Config {
+  /** Key servers, by the names that `join` gave them. */
+  readonly servers: ReadonlyMap<string, ServerSettings>;
   readonly volumes: ReadonlyMap<string, VolumeSettings>;
+  /** In this order; none by default. */
+  readonly onRevoked: readonly Action[];
+  readonly onLocked: readonly Action[];
 }
 
 /** What an absent config.yaml says. */
-export const emptyConfig: Config = { volumes: new Map() };
+export const emptyConfig: Config = {
+  servers: new Map(),
+  volumes: new Map(),
+  onRevoked: [],
+  onLocked: [],
+};
 
 const defaults: VolumeSettings = {
   url: null,
   giveUpAfterMs: limits.giveUpAfterMs,
+  waitForAllowMs: limits.waitForAllowMs,
   allow: null,
   allowTang: null,
 };

@@ -1,4 +1,4 @@
-import { safeParse } from 'valibot';
+import { type GenericSchema, safeParse } from 'valibot';
 import {
   type Document,
   isMap,
@@ -13,7 +13,9 @@ import {
 import { AppError } from '../base/errors.ts';
 import { limits } from '../base/limits.ts';
 import { volumeName } from '../base/names.ts';
-import type { Config, VolumeSettings } from './config.ts';
+import { type Action, actionsSchema } from './action.ts';
+import { type Config, emptyConfig, type VolumeSettings } from './config.ts';
+import { isServerName, type ServerSettings, serverFields, serverSchema, serverSettings } from './server.ts';
 import { contradictions, settingsOf, volumeFields, volumeSchema } from './volume.ts';
 
 export interface ConfigProblem {
@@ -91,37 +93,68 @@ class Reader {
   }
 
   config(content: unknown): Config {
-    const volumes = new Map<string, VolumeSettings>();
+    const fields = ['servers', 'volumes', 'on-revoked', 'on-locked'];
     // A file of comments alone says as much as an absent one.
-    if (content === null || !this.#isMapOf(content, ['volumes'], [])) return { volumes };
-    const { volumes: listed = {} } = content;
-    if (!this.#isMapOf(listed, null, ['volumes'])) return { volumes };
-    for (const [name, fields] of Object.entries(listed)) {
-      const settings = this.#volume(name, fields);
-      if (settings !== null) volumes.set(name, settings);
-    }
-    return { volumes };
+    if (content === null || !this.#isMapOf(content, fields, [])) return emptyConfig;
+    return {
+      servers: this.#members(content, 'servers', (name, member, at) => this.#server(name, member, at)),
+      volumes: this.#members(content, 'volumes', (name, member, at) => this.#volume(name, member, at)),
+      onRevoked: this.#actions(content, 'on-revoked'),
+      onLocked: this.#actions(content, 'on-locked'),
+    };
   }
 
-  #volume(name: string, fields: unknown): VolumeSettings | null {
-    const at = ['volumes', name];
+  /** A map from names to maps; those that `member` finds wrong are left out. */
+  #members<T>(
+    content: Readonly<Record<string, unknown>>,
+    field: string,
+    member: (name: string, fields: unknown, at: Path) => T | null,
+  ): Map<string, T> {
+    const { [field]: listed = {} } = content;
+    const members = new Map<string, T>();
+    if (!this.#isMapOf(listed, null, [field])) return members;
+    for (const [name, fields] of Object.entries(listed)) {
+      const read = member(name, fields, [field, name]);
+      if (read !== null) members.set(name, read);
+    }
+    return members;
+  }
+
+  #server(name: string, fields: unknown, at: Path): ServerSettings | null {
+    if (!isServerName(name)) this.#wrong(at, 'a name of letters, digits, . _ and -', JSON.stringify(name));
+    if (!this.#isMapOf(fields, serverFields, at)) return null;
+    const output = this.#parsed(serverSchema, fields, at);
+    return output === null ? null : serverSettings(output);
+  }
+
+  #volume(name: string, fields: unknown, at: Path): VolumeSettings | null {
     try {
       volumeName(name);
     } catch (thrown) {
       this.#add(at, thrown instanceof Error ? thrown.message : String(thrown));
     }
     if (!this.#isMapOf(fields, volumeFields, at)) return null;
-    const result = safeParse(volumeSchema, fields);
-    if (!result.success) {
-      for (const issue of result.issues) {
-        const keys = (issue.path ?? []).map((item) => item.key as string | number);
-        this.#wrong([...at, ...keys], issue.message, shown(issue.path?.at(-1)?.value));
-      }
-      return null;
-    }
-    const together = contradictions(result.output);
+    const output = this.#parsed(volumeSchema, fields, at);
+    if (output === null) return null;
+    const together = contradictions(output);
     for (const { field, expected, got } of together) this.#wrong([...at, field], expected, got);
-    return together.length === 0 ? settingsOf(result.output) : null;
+    return together.length === 0 ? settingsOf(output) : null;
+  }
+
+  #actions(content: Readonly<Record<string, unknown>>, field: string): readonly Action[] {
+    const { [field]: listed } = content;
+    return listed === undefined ? [] : (this.#parsed(actionsSchema, listed, [field]) ?? []);
+  }
+
+  #parsed<T>(schema: GenericSchema<unknown, T>, value: unknown, at: Path): T | null {
+    const result = safeParse(schema, value);
+    if (result.success) return result.output;
+    for (const issue of result.issues) {
+      const keys = (issue.path ?? []).map((item) => item.key as string | number);
+      const got = issue.path === undefined ? value : issue.path.at(-1)?.value;
+      this.#wrong([...at, ...keys], issue.message, shown(got));
+    }
+    return null;
   }
 
   /** @param fields the only keys that may be there; null = any */

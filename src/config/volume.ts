@@ -1,33 +1,12 @@
 import * as v from 'valibot';
-import { fromBase64url } from '../base/bytes.ts';
 import { limits } from '../base/limits.ts';
 import { type PinName, pinNames } from '../pins/pin.ts';
 import { tangUrl } from '../pins/tang-server.ts';
 import type { UrlSettings, VolumeSettings } from './config.ts';
+import { list, path, read } from './field.ts';
 import { parseDuration, parseSize } from './quantity.ts';
+import { parsePin } from './server.ts';
 
-/** A value that `parse` understands; null from it is an issue whose message is what was expected. */
-function read<T>(parse: (value: unknown) => T | null, expected: string) {
-  return v.pipe(
-    v.unknown(),
-    v.rawTransform<unknown, T>(({ dataset, addIssue, NEVER }) => {
-      const parsed = parse(dataset.value);
-      if (parsed !== null) return parsed;
-      addIssue({ message: expected });
-      return NEVER;
-    }),
-  );
-}
-
-/** At least one: a list that is empty by mistake must not forbid, or allow, everything. */
-function list<T>(item: v.GenericSchema<unknown, T>, expected: string) {
-  return v.pipe(v.array(item, expected), v.minLength(1, expected));
-}
-
-const path = read(
-  (value) => (typeof value === 'string' && /^\/[^\0]*$/.test(value) ? value : null),
-  'an absolute path',
-);
 const allowedPins = pinNames.filter((name) => name !== 'sss');
 const PINS = `a list of ${allowedPins.join(', ')}`;
 const TANG = 'a list of http:// or https:// URLs';
@@ -46,6 +25,9 @@ const entries = {
   'give-up-after': v.optional(
     read(parseDuration, 'a duration with its unit (250ms, 90s, 5m, 2h, 1d), or 0 for no end'),
   ),
+  'wait-for-allow': v.optional(
+    read(parseDuration, 'a duration with its unit (250ms, 90s, 5m, 2h, 1d), or 0 for no end'),
+  ),
   allow: v.optional(
     list(v.picklist<PinName[], string>(allowedPins, `one of ${allowedPins.join(', ')}`), PINS),
   ),
@@ -60,11 +42,6 @@ function parseUrl(value: unknown): URL | null {
   const url = typeof value === 'string' ? URL.parse(value) : null;
   if (url === null || (url.protocol !== 'https:' && url.protocol !== 'http:')) return null;
   return url.username === '' && url.password === '' ? url : null;
-}
-
-function parsePin(value: unknown): Buffer | null {
-  const [, text] = (typeof value === 'string' && /^sha256\/([A-Za-z0-9_-]{43})$/.exec(value)) || [];
-  return text === undefined ? null : fromBase64url(text);
 }
 
 function parseMaxSize(value: unknown): number | null {
@@ -107,6 +84,7 @@ export function settingsOf(fields: VolumeFields): VolumeSettings {
   return {
     url: fields.url === undefined ? null : urlSettings(fields.url, fields),
     giveUpAfterMs: fields['give-up-after'] ?? limits.giveUpAfterMs,
+    waitForAllowMs: fields['wait-for-allow'] ?? limits.waitForAllowMs,
     allow: fields.allow ?? null,
     allowTang: fields['allow-tang'] ?? null,
   };

@@ -17,6 +17,7 @@ t.test('every field', (t) => {
     client-key: /etc/key.pem
     max-size: 64KiB
     give-up-after: 5m
+    wait-for-allow: 1h
     allow: [tpm2, tang]
     allow-tang: [http://tang.example/, "tang2.example:7500"]
   pinned: { url: "https://10.0.0.1/k", pin: sha256/${PIN.toString('base64url')} }
@@ -33,6 +34,7 @@ t.test('every field', (t) => {
       maxBodyBytes: 65_536,
     },
     giveUpAfterMs: 300_000,
+    waitForAllowMs: 3_600_000,
     allow: ['tpm2', 'tang'],
     allowTang: ['http://tang.example', 'http://tang2.example:7500'],
   });
@@ -46,7 +48,7 @@ t.test('defaults', (t) => {
   for (const text of ['', '# nothing\n', '---\n', 'volumes: {}', 'volumes: { data: {} }']) {
     t.strictSame(
       settingsFor(parseConfig(text, 'config.yaml'), data),
-      { url: null, giveUpAfterMs: 90_000, allow: null, allowTang: null },
+      { url: null, giveUpAfterMs: 90_000, waitForAllowMs: 600_000, allow: null, allowTang: null },
       JSON.stringify(text),
     );
   }
@@ -172,7 +174,8 @@ t.test('fields that need url', (t) => {
 
 t.test('the file as a whole', (t) => {
   const wrong: Record<string, RegExp> = {
-    'volume: {}': /^1 volume: expected one of the keys volumes, got "volume"$/,
+    'volume: {}':
+      /^1 volume: expected one of the keys servers, volumes, on-revoked, on-locked, got "volume"$/,
     'volumes:\n': /^1 volumes: expected a map, got nothing$/,
     '- a': /^1 expected a map, got a list$/,
     'volumes: { "a/b": {} }': /^1 volumes\["a\/b"\]: volume name "a\/b": expected 1 to 78 bytes/,
@@ -191,6 +194,51 @@ t.test('the file as a whole', (t) => {
       [said],
       JSON.stringify(text),
     );
+    t.equal(problems.length, 1, 'nothing else');
+  }
+  t.end();
+});
+
+t.test('servers', (t) => {
+  const pin = `sha256/${PIN.toString('base64url')}`;
+  const wanted = `{ url: "https://keys.example:7443", pin: ${pin}, identity: /etc/id.cred }`;
+  const { servers } = parseConfig(`servers: { home: ${wanted} }`, 'c');
+  t.strictSame(servers.get('home'), {
+    url: new URL('https://keys.example:7443'),
+    pinSha256: PIN,
+    identity: '/etc/id.cred',
+  });
+  const wrong: Record<string, RegExp> = {
+    [`a/b: ${wanted}`]: /^1 servers\["a\/b"\]: expected a name of letters/,
+    [`home: { url: "http://a", pin: ${pin}, identity: /i }`]: /^1 servers\.home\.url: expected an https/,
+    [`home: { url: "https://a/b", pin: ${pin}, identity: /i }`]: /^1 servers\.home\.url: .* without path/,
+    [`home: { url: "https://a", identity: /i }`]: /^1 servers\.home\.pin: expected sha256\//,
+    [`home: { url: "https://a", pin: ${pin}, identity: i }`]: /^1 servers\.home\.identity: expected an abs/,
+    [`home: { url: "https://a", pin: ${pin}, identity: /i, ca: /c }`]:
+      /^1 servers\.home\.ca: expected one of/,
+    home: /^1 servers\.home: expected a map/,
+  };
+  for (const [text, said] of Object.entries(wrong)) {
+    const { problems } = readConfig(`servers: { ${text} }`);
+    t.match(
+      problems.map(({ line, message }) => `${line} ${message}`),
+      [said],
+      text,
+    );
+    t.equal(problems.length, 1, 'nothing else');
+  }
+  t.end();
+});
+
+t.test('what is done when revoked, and when locked', (t) => {
+  const text = 'on-revoked: [suspend, { run: [/bin/a, b] }, poweroff]\non-locked: [close]';
+  const { onRevoked, onLocked } = parseConfig(text, 'c');
+  t.strictSame(onRevoked, ['suspend', { run: ['/bin/a', 'b'] }, 'poweroff']);
+  t.strictSame(onLocked, ['close']);
+  t.strictSame(parseConfig('', 'c').onRevoked, [], 'nothing, unless it is said');
+  for (const wrong of ['suspend', '[]', '[sleep]', '[{ run: [] }]', '[{ run: [a] }]', '[{ run: /bin/a }]']) {
+    const { problems } = readConfig(`on-revoked: ${wrong}`);
+    t.match(problems, [{ message: /^on-revoked.*: expected / }], wrong);
     t.equal(problems.length, 1, 'nothing else');
   }
   t.end();
@@ -241,12 +289,12 @@ t.test('all problems at once, in the order of the lines', (t) => {
   b: { url: "http://a/", give-up-after: 5, nope: 1, nope2: 1 }
   a:
     allow: tpm2
-servers: {}
+server: {}
 `;
   const { problems } = readConfig(text);
   t.strictSame(
     problems.map(({ line, message }) => `${line} ${message.split(':')[0]}`),
-    ['2 volumes.b.nope', '2 volumes.b.nope2', '2 volumes.b.give-up-after', '4 volumes.a.allow', '5 servers'],
+    ['2 volumes.b.nope', '2 volumes.b.nope2', '2 volumes.b.give-up-after', '4 volumes.a.allow', '5 server'],
   );
   t.throws(() => parseConfig(text, '/etc/x/config.yaml'), {
     code: 'bad-config',

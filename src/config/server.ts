@@ -1,0 +1,45 @@
+import * as v from 'valibot';
+import { fromBase64url } from '../base/bytes.ts';
+import { path, read } from './field.ts';
+
+/** A key server that this machine has joined. */
+export interface ServerSettings {
+  /** `https://host:port`, without path, user name and password. */
+  readonly url: URL;
+  /** SHA-256 of its key's SubjectPublicKeyInfo. */
+  readonly pinSha256: Buffer;
+  /** Absolute path of this machine's key and certificate for it. */
+  readonly identity: string;
+}
+
+/** A field that is missing is read as null, and told as any other wrong value is. */
+const entries = {
+  url: v.optional(read(parseOrigin, 'an https:// URL without path, user name and password'), null),
+  pin: v.optional(read(parsePin, 'sha256/ and 43 characters of base64url'), null),
+  identity: v.optional(path, null),
+};
+
+export const serverFields: readonly string[] = Object.keys(entries);
+export const serverSchema = v.object(entries, 'a map');
+
+/** @param fields as `serverSchema` gives them */
+export function serverSettings({ url, pin, identity }: v.InferOutput<typeof serverSchema>): ServerSettings {
+  return { url, pinSha256: pin, identity };
+}
+
+/** Names are shown, and are part of file names. */
+export function isServerName(text: string): boolean {
+  return /^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$/.test(text);
+}
+
+/** `sha256/BASE64URL` of a SubjectPublicKeyInfo. @returns null when `value` is not that */
+export function parsePin(value: unknown): Buffer | null {
+  const [, text] = (typeof value === 'string' && /^sha256\/([A-Za-z0-9_-]{43})$/.exec(value)) || [];
+  return text === undefined ? null : fromBase64url(text);
+}
+
+function parseOrigin(value: unknown): URL | null {
+  const url = typeof value === 'string' ? URL.parse(value) : null;
+  if (url?.protocol !== 'https:' || url.username !== '' || url.password !== '') return null;
+  return url.pathname === '/' && url.search === '' && url.hash === '' ? url : null;
+}
