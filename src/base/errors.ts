@@ -19,6 +19,8 @@ export const exitStatusOf = {
   'tool-missing': 3,
   /** Somebody or something that may do so said no. */
   refused: 4,
+  /** A server that may do so said no for now: an operator can allow it. Worth another try. */
+  waiting: 4,
   /** The machine did not boot what the key was sealed to. */
   'pcr-mismatch': 4,
   /** What the sealed key's header asks for is outside what config.yaml allows. */

@@ -53,6 +53,7 @@ const telling: readonly ErrorCode[] = [
   'bug',
   'pcr-mismatch',
   'refused',
+  'waiting',
   'not-allowed',
   'foreign-tpm',
   'damaged',

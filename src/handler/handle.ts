@@ -85,7 +85,7 @@ async function keyFor(
   leftovers: Promise<unknown>[],
 ): Promise<OpenedKey> {
   const settings = settingsFor(await loadConfig(world.files, places.etc), volume);
-  const attempt = keepTrying(world.clock, world.random, settings.giveUpAfterMs);
+  const attempt = keepTrying(world.clock, world.random, settings);
   const located = await locate(volume, { ...places, settings, files: world.files, attempt, signal });
   return openKey(located, attempt, world, signal, leftovers);
 }

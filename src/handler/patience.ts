@@ -1,4 +1,4 @@
-import { AppError } from '../base/errors.ts';
+import { AppError, type ErrorCode } from '../base/errors.ts';
 import { limits } from '../base/limits.ts';
 import type { Clock, Random } from '../base/ports.ts';
 import type { OpenContext } from '../pins/pin.ts';
@@ -12,17 +12,27 @@ export const tryOnce: OpenContext['attempt'] = async (title, signal, once) => {
   }
 };
 
+/** Milliseconds since the request; 0 = for ever. */
+export interface Patience {
+  /** For what may come by itself: the network, a server, the TPM. */
+  readonly giveUpAfterMs: number;
+  /** For what an operator has to allow, once a server has said so. Never less than `giveUpAfterMs`. */
+  readonly waitForAllowMs: number;
+}
+
 /**
- * Tries again after `unavailable` until `giveUpAfterMs` have passed since this call, as systemd-cryptsetup asks
- * once and never again. Pauses double from 250 ms to 5 s, each shortened by up to half at random, so that a fleet
- * that lost power together does not ask its server in step.
- * @param giveUpAfterMs 0 = for ever
+ * Tries again after `unavailable` and `waiting` until the time for it has passed since this call, as
+ * systemd-cryptsetup asks once and never again. Pauses double from 250 ms to 5 s, each shortened by up to half at
+ * random, so that a fleet that lost power together does not ask its server in step.
  */
-export function keepTrying(clock: Clock, random: Random, giveUpAfterMs: number): OpenContext['attempt'] {
-  const deadlineMs = giveUpAfterMs === 0 ? Number.POSITIVE_INFINITY : clock.nowMs() + giveUpAfterMs;
+export function keepTrying(clock: Clock, random: Random, patience: Patience): OpenContext['attempt'] {
+  const until = (ms: number) => (ms === 0 ? Number.POSITIVE_INFINITY : clock.nowMs() + ms);
+  const giveUpAtMs = until(patience.giveUpAfterMs);
+  const waitUntilMs = Math.max(giveUpAtMs, until(patience.waitForAllowMs));
   return async (title, signal, once) => {
     const startMs = clock.nowMs();
-    const deadline = AbortSignal.any([signal, timeout(deadlineMs - startMs)]);
+    const deadlineAt = (atMs: number) => AbortSignal.any([signal, timeout(atMs - startMs)]);
+    let [deadlineMs, deadline] = [giveUpAtMs, deadlineAt(giveUpAtMs)];
     let last: AppError | null = null;
     for (let tries = 1; ; tries++) {
       try {
@@ -30,16 +40,19 @@ export function keepTrying(clock: Clock, random: Random, giveUpAfterMs: number):
       } catch (thrown) {
         const error = named(title, thrown);
         const cutOff = error.code === 'stopped' && deadline.aborted;
-        if (error.code !== 'unavailable' && !cutOff) throw error;
+        if (error.code !== 'unavailable' && error.code !== 'waiting' && !cutOff) throw error;
         // What was cut off says less than the failure before it.
         if (!cutOff) last = error;
+        if (error.code === 'waiting' && deadlineMs < waitUntilMs) {
+          [deadlineMs, deadline] = [waitUntilMs, deadlineAt(waitUntilMs)];
+        }
       }
       const pauseMs = pauseAfter(tries, random);
       const goOn = !deadline.aborted && clock.nowMs() + pauseMs < deadlineMs;
       if (goOn) await clock.sleep(pauseMs, signal).catch(passOverStop);
       if (goOn && !signal.aborted) continue;
       last ??= new AppError('unavailable', `${title}: no answer`);
-      throw ended(signal.aborted ? 'stopped' : 'unavailable', last, tries, clock.nowMs() - startMs);
+      throw ended(signal.aborted ? 'stopped' : last.code, last, tries, clock.nowMs() - startMs);
     }
   };
 }
@@ -54,7 +67,7 @@ function pauseAfter(tries: number, random: Random): number {
   return longest * (1 - random.fraction() / 2);
 }
 
-function ended(code: 'stopped' | 'unavailable', last: AppError, tries: number, elapsedMs: number): AppError {
+function ended(code: ErrorCode, last: AppError, tries: number, elapsedMs: number): AppError {
   const how = code === 'stopped' ? 'stopped' : 'gave up';
   const times = tries === 1 ? '1 try' : `${tries} tries`;
   return new AppError(code, `${last.message} (${how} after ${times} in ${(elapsedMs / 1000).toFixed(1)} s)`, {

@@ -19,7 +19,8 @@ export interface OpenContext {
   readonly http: Http;
   readonly random: Random;
   /**
-   * Runs `once`, and runs it again after a pause while it throws `unavailable`, until the caller's patience ends.
+   * Runs `once`, and runs it again after a pause while it throws `unavailable` or `waiting`, until the caller's
+   * patience ends.
    * @param title names the pin in the error: `tang http://…`
    */
   attempt<T>(title: string, signal: AbortSignal, once: (signal: AbortSignal) => Promise<T>): Promise<T>;

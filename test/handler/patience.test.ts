@@ -21,6 +21,8 @@ function fakeTime() {
 
 const random = (fraction: number) => ({ bytes: () => Buffer.alloc(0), fraction: () => fraction });
 
+const forMs = (giveUpAfterMs: number, waitForAllowMs = 0) => ({ giveUpAfterMs, waitForAllowMs });
+
 /** Fails as told, then answers. */
 function failing(...codes: ErrorCode[]) {
   let tries = 0;
@@ -37,13 +39,13 @@ function failing(...codes: ErrorCode[]) {
 t.test('unavailable is tried again, with pauses that double up to five seconds', async (t) => {
   const { clock, pauses } = fakeTime();
   const pin = failing(...Array.from({ length: 7 }, () => 'unavailable' as const));
-  t.equal(await keepTrying(clock, random(0), 90_000)('tang', never, pin.once), 'key');
+  t.equal(await keepTrying(clock, random(0), forMs(90_000))('tang', never, pin.once), 'key');
   t.same(pauses, [250, 500, 1000, 2000, 4000, 5000, 5000]);
 });
 
 t.test('pauses are shortened at random by up to half', async (t) => {
   const { clock, pauses } = fakeTime();
-  await keepTrying(clock, random(0.999999), 90_000)(
+  await keepTrying(clock, random(0.999999), forMs(90_000))(
     'tang',
     never,
     failing('unavailable', 'unavailable').once,
@@ -62,7 +64,7 @@ t.test('what is final is not tried again', async (t) => {
   ] as const) {
     const { clock } = fakeTime();
     const pin = failing(code);
-    await t.rejects(keepTrying(clock, random(0), 90_000)('tpm2', never, pin.once), {
+    await t.rejects(keepTrying(clock, random(0), forMs(90_000))('tpm2', never, pin.once), {
       code,
       message: `tpm2: ${code} 1`,
       hint: 'a hint',
@@ -71,10 +73,37 @@ t.test('what is final is not tried again', async (t) => {
   }
 });
 
+t.test(
+  'what an operator has to allow is waited for longer, and not by those who never heard of it',
+  async (t) => {
+    const { clock } = fakeTime();
+    const waiting = (count: number) => Array.from({ length: count }, () => 'waiting' as const);
+    const patience = forMs(10_000, 60_000);
+    // A server that restarts meanwhile is still waited for.
+    const pin = failing(...waiting(8), 'unavailable', ...waiting(3));
+    t.equal(await keepTrying(clock, random(0), patience)('remote', never, pin.once), 'key');
+    t.ok(clock.nowMs() > 40_000);
+    await t.rejects(keepTrying(clock, random(0), patience)('remote', never, failing(...waiting(50)).once), {
+      code: 'waiting',
+      message: /^remote: waiting \d+ \(gave up after \d+ tries in 5[5-9]\.\d s\)$/,
+    });
+    const away = failing(...Array.from({ length: 50 }, () => 'unavailable' as const));
+    await t.rejects(keepTrying(clock, random(0), patience)('tang', never, away.once), {
+      message: /in 7\.8 s\)$/,
+    });
+    const short = failing(...waiting(3));
+    t.equal(
+      await keepTrying(clock, random(0), forMs(10_000, 1))('remote', never, short.once),
+      'key',
+      'never less',
+    );
+  },
+);
+
 t.test('patience ends, and says after how many tries and why', async (t) => {
   const { clock, pauses } = fakeTime();
   const pin = failing(...Array.from({ length: 50 }, () => 'unavailable' as const));
-  await t.rejects(keepTrying(clock, random(0), 10_000)('tang', never, pin.once), {
+  await t.rejects(keepTrying(clock, random(0), forMs(10_000))('tang', never, pin.once), {
     code: 'unavailable',
     message: /^tang: unavailable 6 \(gave up after 6 tries in 7\.8 s\)$/,
   });
@@ -84,7 +113,7 @@ t.test('patience ends, and says after how many tries and why', async (t) => {
 t.test('0 is for ever', async (t) => {
   const { clock } = fakeTime();
   const pin = failing(...Array.from({ length: 1000 }, () => 'unavailable' as const));
-  t.equal(await keepTrying(clock, random(0), 0)('tang', never, pin.once), 'key');
+  t.equal(await keepTrying(clock, random(0), forMs(0))('tang', never, pin.once), 'key');
 });
 
 t.test('a try that hangs is cut off at the deadline', async (t) => {
@@ -97,7 +126,7 @@ t.test('a try that hangs is cut off at the deadline', async (t) => {
         reject(new AppError('stopped', 'stopped'));
       });
     });
-  await t.rejects(keepTrying(realTime, random(0), 50)('tang', never, hangs), {
+  await t.rejects(keepTrying(realTime, random(0), forMs(50))('tang', never, hangs), {
     code: 'unavailable',
     message: /^tang: no answer \(gave up after 1 try/,
   });
@@ -110,7 +139,7 @@ t.test('a caller that stops is not answered with unavailable', async (t) => {
     stop.abort();
     throw new AppError('unavailable', 'no network');
   };
-  await t.rejects(keepTrying(clock, random(0), 90_000)('tang', stop.signal, once), {
+  await t.rejects(keepTrying(clock, random(0), forMs(90_000))('tang', stop.signal, once), {
     code: 'stopped',
     message: 'tang: no network (stopped after 1 try in 0.0 s)',
   });
@@ -122,7 +151,7 @@ t.test('a defect passes through as it is', async (t) => {
   const once = async () => {
     throw defect;
   };
-  await t.rejects(keepTrying(clock, random(0), 90_000)('tang', never, once), defect);
+  await t.rejects(keepTrying(clock, random(0), forMs(90_000))('tang', never, once), defect);
 });
 
 t.test('tryOnce tries once and names the pin', async (t) => {
