@@ -7,7 +7,7 @@ import { resolve } from 'node:path';
 import { text } from 'node:stream/consumers';
 import t, { type Test } from 'tap';
 
-const root = resolve(import.meta.dirname, '..');
+const root = resolve(import.meta.dirname, '../..');
 const executable = `${root}/dist/fetch-luks-key`;
 const { version } = JSON.parse(readFileSync(`${root}/package.json`, 'utf8')) as { version: string };
 

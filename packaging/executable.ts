@@ -1,0 +1,116 @@
+/**
+ * One executable that holds Node and the whole program, so that the machine that runs it needs no Node: bundle, strip
+ * Node's binary (stripping the result would break it), join the two.
+ */
+import { spawnSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, renameSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
+import { dirname, resolve } from 'node:path';
+import { build, type Plugin } from 'esbuild';
+
+const root = resolve(import.meta.dirname, '..');
+
+/** OpenSSL, sockets and child processes together cost as much as the rest of the start, and not every way needs them. */
+const loadedWhenUsed = ['node:child_process', 'node:crypto', 'node:fs/promises', 'node:net', 'node:tty'];
+
+/**
+ * Stands in for `require` inside the bundle, where only Node's own modules are left to be required: no file is loaded
+ * at run time. Those in the list are loaded at the first use of one of their members, not when they are named.
+ */
+const requireBuiltin = `(lazy) => (name) =>
+  lazy.includes(name)
+    ? new Proxy({}, { get: (_, member) => process.getBuiltinModule(name)[member] })
+    : process.getBuiltinModule(name)`;
+
+/**
+ * undici loads its HTTP/2 side, and Node's with it, whether or not a server is ever offered HTTP/2: 25 ms for nothing,
+ * as our TLS clients offer HTTP/1.1 alone.
+ */
+const withoutHttp2: Plugin = {
+  name: 'without-http2',
+  setup(build) {
+    build.onLoad({ filter: /\/undici\/lib\/dispatcher\/client-h2\.js$/ }, () => ({
+      contents: "module.exports = () => { throw new Error('HTTP/2 is never offered'); };",
+    }));
+  },
+};
+
+async function bundle(entry: string, outfile: string): Promise<void> {
+  await build({
+    absWorkingDir: root,
+    entryPoints: [entry],
+    outfile,
+    bundle: true,
+    platform: 'node',
+    // As an ES module it was never faster to start. What is imported lazily stays lazy inside the one file.
+    format: 'cjs',
+    target: 'esnext',
+    // Smaller is faster to start; names are kept for the stack of a defect.
+    minifySyntax: true,
+    minifyWhitespace: true,
+    banner: { js: `require=(${requireBuiltin})(${JSON.stringify(loadedWhenUsed)});` },
+    plugins: [withoutHttp2],
+    logLevel: 'warning',
+  }).catch((cause) => {
+    throw new Error(`${entry} cannot be bundled`, { cause });
+  });
+}
+
+/** @throws Error with the tool's own words */
+export function run(tool: string, args: readonly string[], cwd: string, hint: string): void {
+  const { error, status, stderr, stdout } = spawnSync(tool, args, { cwd, encoding: 'utf8' });
+  if (error !== undefined) throw new Error(`${tool}: ${error.message} (hint: ${hint})`);
+  if (status !== 0) throw new Error(`${tool} ${args.join(' ')}: exit status ${status}\n${stdout}${stderr}`);
+}
+
+/** Node for one processor, and the tool that strips such a binary. */
+export interface NodeBinary {
+  readonly path: string;
+  readonly strip: string;
+  /** What this processor cannot run it cannot make a code cache for. */
+  readonly isOurs: boolean;
+}
+
+/**
+ * Node's single executable (doc/api/single-executable-applications.md), from and to files in `work`. Their names are
+ * relative: the bundle's is kept in the result, and shown in the stack of a defect.
+ */
+function join(work: string, bundled: string, node: NodeBinary, output: string): void {
+  run(node.strip, ['-o', 'node', node.path], work, 'apt-get install binutils binutils-aarch64-linux-gnu');
+  const configuration = {
+    main: bundled,
+    mainFormat: 'commonjs',
+    executable: 'node',
+    output,
+    disableExperimentalSEAWarning: true,
+    // 5 to 15 ms less from start to first line.
+    useCodeCache: node.isOurs,
+    // node:ffi warns that it is experimental; SIGUSR1 would open a debugger's port.
+    execArgv: ['--no-warnings', '--disable-sigusr1'],
+    // NODE_OPTIONS is not obeyed.
+    execArgvExtension: 'none',
+  };
+  writeFileSync(`${work}/sea.json`, JSON.stringify(configuration));
+  // The seed is for the build alone: with it two code caches of the same source have the same bytes.
+  const seeded = ['--random-seed=1', '--build-sea=sea.json'];
+  run(process.execPath, seeded, work, 'Node 26 or later is needed: npm ci, then npm run build');
+}
+
+/**
+ * Bundles src/bin/NAME.ts and joins it with Node.
+ * @param output appears when it is complete
+ * @throws Error with the tool's own words
+ */
+export async function buildExecutable(name: string, node: NodeBinary, output: string): Promise<void> {
+  const started = new Date();
+  mkdirSync(dirname(output), { recursive: true });
+  const work = mkdtempSync(`${dirname(output)}/.build-`);
+  try {
+    await bundle(`src/bin/${name}.ts`, `${work}/${name}.cjs`);
+    join(work, `${name}.cjs`, node, name);
+    // As old as its sources were when they were read: one that was saved during the build counts as newer.
+    utimesSync(`${work}/${name}`, started, started);
+    renameSync(`${work}/${name}`, output);
+  } finally {
+    rmSync(work, { recursive: true, force: true });
+  }
+}
