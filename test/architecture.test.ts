@@ -55,14 +55,19 @@ function packageOf(specifier: string): string {
   return specifier.split('/', specifier.startsWith('@') ? 2 : 1).join('/');
 }
 
+/** `src/base/a.ts` → `base`, `src/server/store/a.ts` → `server/store`. */
+function folderOf(file: string): string {
+  return posix.dirname(file).split('/').slice(1).join('/');
+}
+
 /** @returns null when `file` may import `specifier` */
 function importFault(rules: Rules, file: string, specifier: string): string | null {
-  const own = file.split('/')[1] ?? '';
+  const own = folderOf(file);
   const target = specifier.startsWith('.')
     ? posix.normalize(posix.join(posix.dirname(file), specifier))
     : specifier;
   if (target.startsWith('src/')) {
-    const other = target.split('/')[1] ?? '';
+    const other = folderOf(target);
     const may = rules.folders.get(own);
     return other === own || may === null || may?.has(other)
       ? null
@@ -76,8 +81,7 @@ function importFault(rules: Rules, file: string, specifier: string): string | nu
 function faults(rules: Rules, files: ReadonlyMap<string, string>): string[] {
   const found: string[] = [];
   for (const [file, source] of files) {
-    const path = file.split('/').slice(1);
-    if (path.length !== 2 || !rules.folders.has(path[0] ?? '')) found.push(`${file}: not in a known folder`);
+    if (!rules.folders.has(folderOf(file))) found.push(`${file}: not in a known folder`);
     if (/(^|[/.-])(utils?|helpers?)([/.-]|$)/.test(file)) found.push(`${file}: say what it holds`);
     const lines = source.split('\n').length - 1;
     if (lines > maxLines) found.push(`${file}: ${lines} lines`);
@@ -91,6 +95,7 @@ const example = `
 | ------ | ----- | ---------- |
 | \`base\` | x | – |
 | \`core\` | x | \`base\` |
+| \`core/inner\` | x | \`base\` |
 | \`os\` | x | \`base\` |
 | \`bin\` | x | all |
 
@@ -131,6 +136,8 @@ const wrong: [title: string, file: string, source: string, fault: string][] = [
   ['unknown folder', 'src/else/a.ts', '\n', 'not in a known folder'],
   ['no folder', 'src/a.ts', '\n', 'not in a known folder'],
   ['folder in a folder', 'src/core/deep/a.ts', '\n', 'not in a known folder'],
+  ['inner folder', 'src/core/a.ts', "import { b } from './inner/b.ts';\n", 'core may not import core/inner'],
+  ['outer folder', 'src/core/inner/a.ts', "import { b } from '../b.ts';\n", 'core/inner may not import core'],
   ['utils', 'src/core/string-utils.ts', '\n', 'say what it holds'],
   ['helpers', 'src/helpers/a.ts', '\n', 'say what it holds'],
   ['too long', 'src/core/a.ts', '\n'.repeat(maxLines + 1), '251 lines'],
@@ -160,6 +167,7 @@ t.test('and nothing else', async (t) => {
     ],
     ['src/base/a.ts', "import manifest from '../../package.json' with { type: 'json' };\n"],
     ['src/bin/a.ts', "import { a } from '../core/a.ts';\nconst b = await import('../os/b.ts');\n"],
+    ['src/core/inner/a.ts', "import { b } from '../../base/b.ts';\nimport { c } from './c.ts';\n"],
     ['src/core/long.ts', '\n'.repeat(maxLines)],
   ]);
   t.same(faults(parseRules(example), fine), []);
@@ -173,7 +181,7 @@ t.test('every import keeps to docs/ARCHITECTURE.md', async (t) => {
   const files = new Map(names.sort().map((name) => [name, readFileSync(`${root}/${name}`, 'utf8')]));
   t.ok(files.size > 0);
   t.same(faults(rules, files), []);
-  const used = new Set(names.map((name) => name.split('/')[1]));
+  const used = new Set(names.map(folderOf));
   t.same(
     [...rules.folders.keys()].filter((folder) => !used.has(folder)),
     [],

@@ -83,6 +83,23 @@ export interface Files {
   mode(path: string): Promise<number | null>;
 }
 
+/** Files that must still be there, whole, after the power failed. Synchronous: what follows waits for the disk. */
+export interface DurableFiles {
+  /** Bytes; null when there is no such file. @throws AppError `unavailable` */
+  size(path: string): number | null;
+  /** An empty file of mode 0600 in place of any other. @throws AppError `unavailable` */
+  create(path: string): void;
+  /** @throws AppError `unavailable` */
+  rename(from: string, to: string): void;
+  /** Whole lines, without a last one that was cut off; none when there is no file. @throws AppError `unavailable` */
+  lines(path: string): string[];
+  /**
+   * Adds lines, all or none, to a file of mode 0600 that is made if there is none.
+   * @throws AppError `unavailable` (no room, not writable)
+   */
+  append(path: string, lines: readonly string[]): void;
+}
+
 export interface TlsSettings {
   /** PEM; the system's store when absent. */
   readonly ca?: Buffer;

@@ -1,0 +1,86 @@
+import {
+  closeSync,
+  constants,
+  fstatSync,
+  fsyncSync,
+  ftruncateSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  statSync,
+  writeSync,
+} from 'node:fs';
+import { AppError } from '../base/errors.ts';
+import type { DurableFiles } from '../base/ports.ts';
+
+const { O_CREAT, O_NOFOLLOW, O_RDONLY, O_RDWR, O_TRUNC } = constants;
+
+export const durableFiles: DurableFiles = {
+  size: (path) => attempt(path, () => statSync(path, { throwIfNoEntry: false })?.size ?? null),
+
+  create(path) {
+    withFile(path, O_RDWR | O_CREAT | O_TRUNC, fsyncSync);
+    syncFolder(path);
+  },
+
+  rename(from, to) {
+    attempt(to, () => renameSync(from, to));
+    syncFolder(to);
+  },
+
+  lines(path) {
+    if (durableFiles.size(path) === null) return [];
+    const text = attempt(path, () => readFileSync(path, 'utf8'));
+    return text.split('\n').slice(0, -1);
+  },
+
+  append(path, lines) {
+    const isNew = durableFiles.size(path) === null;
+    withFile(path, O_RDWR | O_CREAT, (fd) => {
+      const end = endOfLines(fd);
+      const bytes = Buffer.from(lines.map((line) => `${line}\n`).join(''));
+      try {
+        // What a crash cut off was never acknowledged, and would run into the next line.
+        ftruncateSync(fd, end);
+        for (let at = 0; at < bytes.length; ) at += writeSync(fd, bytes, at, bytes.length - at, end + at);
+        fsyncSync(fd);
+      } catch (cause) {
+        ftruncateSync(fd, end);
+        throw cause;
+      }
+    });
+    if (isNew) syncFolder(path);
+  },
+};
+
+/** Offset behind the last whole line. */
+function endOfLines(fd: number): number {
+  const { size } = fstatSync(fd);
+  if (size === 0) return 0;
+  return readFileSync(fd).lastIndexOf('\n') + 1;
+}
+
+/** A name is durable once its folder is (fsync(2)). */
+function syncFolder(path: string): void {
+  withFile(path.slice(0, path.lastIndexOf('/')) || '.', O_RDONLY, fsyncSync);
+}
+
+function withFile(path: string, flags: number, work: (fd: number) => void): void {
+  attempt(path, () => {
+    const fd = openSync(path, flags | O_NOFOLLOW, 0o600);
+    try {
+      work(fd);
+    } finally {
+      closeSync(fd);
+    }
+  });
+}
+
+function attempt<T>(path: string, work: () => T): T {
+  try {
+    return work();
+  } catch (cause) {
+    const reason = cause instanceof Error && 'code' in cause ? String(cause.code) : String(cause);
+    throw new AppError('unavailable', `${path}: ${reason}`, { cause });
+  }
+}

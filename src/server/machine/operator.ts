@@ -1,0 +1,82 @@
+import { AppError } from '../../base/errors.ts';
+import type { Now } from '../audit/record.ts';
+import { done, type OperatorEvent, type Outcome } from './event.ts';
+import { extended, type LockCause, type MachineState, statusAt } from './state.ts';
+
+/** @throws AppError `refused` for what cannot be done in this state */
+export function operator(state: MachineState, event: OperatorEvent, now: Now): Outcome {
+  if (state.status === 'revoked' && event.type !== 'revoke' && event.type !== 'restore') {
+    throw new AppError('refused', 'this machine is revoked, for ever', {
+      hint: 'invite it under a new name',
+    });
+  }
+  switch (event.type) {
+    case 'lock':
+      return done(locked(state, 'operator'), 'locked');
+    case 'allow':
+      return done(allowed(state, now));
+    case 'revoke':
+      return state.status === 'revoked' ? done(state) : done(revoked(state), 'revoked');
+    case 'expect':
+      return done(expecting(state, event, now));
+    case 'approve':
+    case 'deny':
+      return done(decided(state, event.requestId, event.type === 'approve'));
+    case 'rejoin':
+      return done(locked(state, 'rejoin'), 'locked');
+    case 'restore':
+      return done(state.status === 'revoked' ? state : locked(state, 'restore'));
+  }
+}
+
+function locked(state: MachineState, cause: LockCause): MachineState {
+  return { ...state, status: 'locked', cause, expected: null, pending: [] };
+}
+
+/** As after a first keep-alive with proof: a whole lease, and its boots. */
+function allowed(state: MachineState, now: Now): MachineState {
+  const { leaseMs, bootGraceMs } = state.policy;
+  const runs = leaseMs !== 0 && (state.deadlineMs !== null || Object.keys(state.alive).length > 0);
+  return {
+    ...state,
+    status: 'armed',
+    cause: null,
+    deadlineMs: runs ? now.leaseMs + Math.max(leaseMs, bootGraceMs) : null,
+    session: null,
+    bootsWithoutProof: 0,
+    askedSince: false,
+  };
+}
+
+/** Nothing is left that a mistake elsewhere could use. */
+export function revoked(state: MachineState): MachineState {
+  return { ...locked(state, 'operator'), status: 'revoked', alive: {}, session: null, deadlineMs: null };
+}
+
+function expecting(
+  state: MachineState,
+  event: Extract<OperatorEvent, { type: 'expect' }>,
+  now: Now,
+): MachineState {
+  if (statusAt(state, now.leaseMs) === 'locked') {
+    throw new AppError('refused', 'this machine is locked: what it would boot for is not released', {
+      hint: 'allow it first',
+    });
+  }
+  const expected = { boots: event.boots, untilMs: now.leaseMs + event.withinMs, from: null };
+  return { ...state, expected, deadlineMs: extended(state, now.leaseMs, event.withinMs) };
+}
+
+/** @throws AppError `usage` when no such request waits */
+function decided(state: MachineState, id: string, approved: boolean): MachineState {
+  if (!state.pending.some((one) => one.id === id)) {
+    throw new AppError('usage', `no request ${id} waits for an approval`, {
+      hint: 'list shows those that do',
+    });
+  }
+  const pending = state.pending.flatMap((one) => {
+    if (one.id !== id) return [one];
+    return approved ? [{ ...one, approved }] : [];
+  });
+  return { ...state, pending };
+}

@@ -1,0 +1,47 @@
+import { mkdtempSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import t from 'tap';
+import { durableFiles } from '../../src/os/durable-files.ts';
+
+const folder = mkdtempSync(join(tmpdir(), 'durable-'));
+t.teardown(() => rmSync(folder, { recursive: true }));
+
+t.test('lines are added to a file of its owner alone', async (t) => {
+  const path = join(folder, 'lines');
+  t.same(durableFiles.lines(path), []);
+  t.equal(durableFiles.size(path), null);
+  durableFiles.append(path, ['one']);
+  durableFiles.append(path, ['two', 'three']);
+  t.same(durableFiles.lines(path), ['one', 'two', 'three']);
+  t.equal(durableFiles.size(path), 14);
+  t.equal(statSync(path).mode & 0o777, 0o600);
+});
+
+t.test('a line that was cut off is no line, and the next one does not run into it', async (t) => {
+  const path = join(folder, 'cut');
+  writeFileSync(path, 'one\ntw');
+  t.same(durableFiles.lines(path), ['one']);
+  durableFiles.append(path, ['three']);
+  t.equal(readFileSync(path, 'utf8'), 'one\nthree\n');
+});
+
+t.test('a new file replaces an old one and gets another name', async (t) => {
+  const [from, to] = [join(folder, 'new'), join(folder, 'old')];
+  writeFileSync(from, 'left behind');
+  durableFiles.create(from);
+  t.equal(durableFiles.size(from), 0);
+  durableFiles.rename(from, to);
+  t.equal(durableFiles.size(from), null);
+  t.equal(durableFiles.size(to), 0);
+});
+
+t.test('what cannot be written is unavailable, and names the file', async (t) => {
+  const path = join(folder, 'missing', 'lines');
+  t.throws(() => durableFiles.append(path, ['one']), { code: 'unavailable', message: `${path}: ENOENT` });
+  symlinkSync(join(folder, 'elsewhere'), join(folder, 'link'));
+  t.throws(() => durableFiles.append(join(folder, 'link'), ['one']), {
+    code: 'unavailable',
+    message: /ELOOP/,
+  });
+});

@@ -1,0 +1,234 @@
+import t, { type Test } from 'tap';
+import type { Event, Outcome, Refusal } from '../../../src/server/machine/event.ts';
+import { defaultPolicy, type Policy } from '../../../src/server/machine/policy.ts';
+import { joined, leaseLeftMs, type MachineState, statusAt } from '../../../src/server/machine/state.ts';
+import { transition } from '../../../src/server/machine/transition.ts';
+
+const MINUTE = 60_000;
+const HOME = '192.0.2.1';
+
+/** One machine and its clock, in minutes. */
+class Story {
+  state: MachineState;
+  minute = 0;
+  last: Outcome | null = null;
+  #requests = 0;
+
+  constructor(policy: Partial<Policy> = {}) {
+    this.state = joined({ ...defaultPolicy, ...policy });
+  }
+
+  at(minute: number): this {
+    this.minute = minute;
+    return this;
+  }
+
+  tell(event: Event): Refusal | null {
+    this.last = transition(this.state, event, { leaseMs: this.minute * MINUTE, wallMs: 0 });
+    this.state = this.last.state;
+    return this.last.refusal;
+  }
+
+  seal(boot = 'a', kid = 'k1') {
+    return this.tell({ type: 'register', kid, alive: 'hash', boot, from: HOME });
+  }
+  recover(boot: string | null = 'b', kid = 'k1', from = HOME) {
+    return this.tell({ type: 'recover', kid, requestId: `r${++this.#requests}`, boot, from });
+  }
+  alive(boot = 'a', proven = true, from = HOME) {
+    return this.tell({ type: 'keepalive', proven, boot, from });
+  }
+  announce(withinMinutes = 5, proven = true, from = HOME) {
+    return this.tell({ type: 'announce', proven, withinMs: withinMinutes * MINUTE, boot: 'a', from });
+  }
+  get status() {
+    return statusAt(this.state, this.minute * MINUTE);
+  }
+  get alerts() {
+    return this.last?.alerts;
+  }
+}
+
+/** A machine that has sealed a key at minute 0 in boot `a`. */
+function sealed(policy: Partial<Policy> = {}): Story {
+  const story = new Story(policy);
+  story.seal();
+  return story;
+}
+
+function expectAll(
+  t: Test,
+  steps: readonly (readonly [got: unknown, wanted: unknown, title: string])[],
+): void {
+  for (const [got, wanted, title] of steps) t.same(got, wanted, title);
+  t.end();
+}
+
+t.test('no lease runs before there is anything to lose', (t) => {
+  const story = new Story();
+  t.equal(story.at(10_000).status, 'armed');
+  t.equal(story.seal(), null);
+  t.equal(leaseLeftMs(story.state, 10_000 * MINUTE), 15 * MINUTE);
+  t.end();
+});
+
+t.test('a lease ends at its very instant, and is renewed by the proof alone', (t) => {
+  const story = sealed();
+  t.equal(story.at(14).alive('a', false), null, 'without the proof it is seen');
+  t.equal(story.at(15 - 1e-9).status, 'armed');
+  t.equal(story.at(15).status, 'locked');
+  const kept = sealed();
+  kept.at(14).alive();
+  t.equal(kept.at(28).status, 'armed');
+  t.equal(kept.at(29).status, 'locked');
+  t.equal(sealed({ leaseMs: 0 }).at(1e6).status, 'armed', 'none with 0');
+  t.end();
+});
+
+t.test('a keep-alive that comes late', (t) => {
+  const outage = sealed().at(60);
+  expectAll(t, [
+    [outage.alive(), null, 'of the same boot, and nobody asked: armed again'],
+    [outage.alerts, ['rearmed'], 'which is told'],
+    [outage.status, 'armed', ''],
+    [sealed({ lateKeepalive: 'lock' }).at(60).alive(), 'locked', 'unless the policy says lock'],
+    [sealed().at(60).alive('a', false), 'locked', 'not without the proof'],
+    [sealed().at(60).alive('other'), 'locked', 'not of another boot'],
+    [
+      [sealed().at(60)].map((s) => [s.recover(), s.alive()])[0],
+      ['locked', 'locked'],
+      'not once somebody asked',
+    ],
+    [
+      [sealed().at(60)].map((s) => [s.alive('a', false), s.alive()])[0],
+      ['locked', null],
+      'seen before is no matter',
+    ],
+  ]);
+});
+
+t.test('boots', (t) => {
+  const story = sealed();
+  expectAll(t, [
+    [story.at(1).recover('b'), null, 'the first'],
+    [leaseLeftMs(story.state, MINUTE), 15 * MINUTE, 'has its grace, not a sum'],
+    [story.at(2).recover('b'), null, 'a repeated request within two minutes'],
+    [story.at(3.1).recover('b'), 'count-used', 'not later'],
+    [story.at(4).recover('b', 'k2'), null, 'another key'],
+    [leaseLeftMs(story.state, 4 * MINUTE), 12 * MINUTE, 'does not extend anything'],
+    [story.at(5).recover('c'), null, 'one boot more'],
+    [story.at(6).recover('d'), 'locked', 'and then it is locked'],
+    [story.alerts, ['locked', 'refused'], ''],
+    [story.at(7).alive('d'), 'locked', 'for the operator alone to undo'],
+    [story.tell({ type: 'allow' }), null, ''],
+    [story.at(8).recover('e'), null, 'who has done so'],
+  ]);
+});
+
+t.test('a keep-alive with proof gives its boots back', (t) => {
+  const story = sealed();
+  for (let boot = 1; boot < 20; boot++) {
+    t.equal(story.at(boot * 10).recover(`b${boot}`), null);
+    t.equal(story.at(boot * 10 + 5).alive(`b${boot}`), null);
+  }
+  t.end();
+});
+
+t.test('an announced reboot', (t) => {
+  const story = sealed({ leaseMs: 2 * MINUTE, bootGraceMs: 2 * MINUTE });
+  t.equal(story.announce(8), null);
+  t.same(story.alerts, ['announced']);
+  t.equal(story.at(7).recover('b'), null, 'is not held against it, though the lease would have ended');
+  t.equal(story.state.bootsWithoutProof, 0);
+  t.equal(sealed().announce(11), 'count-used', 'at most ten minutes ahead');
+  t.equal(sealed().announce(5, false), 'count-used', 'not without the proof');
+  t.equal(sealed({ selfExpect: 'never' }).announce(), 'count-used', 'not where the policy says never');
+  t.equal(sealed().at(20).announce(), 'locked');
+  const moved = sealed({ leaseMs: 60 * MINUTE });
+  moved.announce();
+  moved.at(1).recover('b', 'k1', '198.51.100.7');
+  t.equal(moved.state.bootsWithoutProof, 1, 'from elsewhere it counts');
+  const often = sealed({ leaseMs: 0 });
+  for (let i = 0; i < 4; i++) t.equal(often.at(i * 60).announce(), null);
+  t.equal(often.at(300).announce(), 'count-used', 'four a day');
+  t.equal(often.at(24 * 60).announce(), null, 'and again after a day');
+  t.end();
+});
+
+t.test('boots that an operator expects', (t) => {
+  const story = sealed();
+  story.tell({ type: 'expect', boots: 3, withinMs: 60 * MINUTE });
+  for (let boot = 0; boot < 5; boot++) t.equal(story.at(boot * 10).recover(`b${boot}`), null, `boot ${boot}`);
+  t.equal(story.at(50).recover('b5'), 'locked');
+  t.throws(() => story.tell({ type: 'expect', boots: 1, withinMs: MINUTE }), {
+    code: 'refused',
+    message: /locked/,
+  });
+  t.end();
+});
+
+t.test('an approval is for one request', (t) => {
+  const story = sealed({ approval: 'manual' });
+  t.equal(story.at(1).recover(), 'approval-pending');
+  t.same(story.alerts, ['approval-pending']);
+  t.equal(story.recover(), 'approval-pending');
+  t.same(story.alerts, [], 'asked again is not told again');
+  t.equal(story.state.pending.length, 1);
+  t.throws(() => story.tell({ type: 'approve', requestId: 'r9' }), { code: 'usage' });
+  const [{ id = '' } = {}] = story.state.pending;
+  story.tell({ type: 'approve', requestId: id });
+  t.equal(story.recover('other boot'), 'approval-pending', 'not for another boot');
+  t.equal(story.recover('b', 'k2'), 'approval-pending', 'not for another key');
+  t.equal(story.recover('b', 'k1', '198.51.100.7'), 'approval-pending', 'not from elsewhere');
+  t.equal(story.recover(), null);
+  t.equal(story.at(5).recover(), 'count-used', 'it is used up');
+  for (const { id } of story.state.pending) story.tell({ type: 'deny', requestId: id });
+  t.same(story.state.pending, []);
+  for (let i = 0; i < 40; i++) story.recover('b', `x${i}`);
+  t.equal(story.state.pending.length, 16, 'a flood does not fill the store');
+  t.end();
+});
+
+t.test('from where', (t) => {
+  const story = sealed({ allowedFrom: ['192.0.2.0/24'] });
+  t.equal(story.recover('b', 'k1', '198.51.100.7'), 'not-allowed-from');
+  t.equal(story.alive('a', true, '198.51.100.7'), 'not-allowed-from');
+  t.equal(story.recover('b', 'k1', '::ffff:192.0.2.9'), null);
+  t.end();
+});
+
+t.test('a Tang client tells no boot: the lease alone decides', (t) => {
+  const story = sealed({ bootGraceMs: 0 });
+  for (let i = 0; i < 14; i++) t.equal(story.at(i).recover(null), null);
+  t.equal(story.at(15).recover(null), 'locked');
+  t.end();
+});
+
+t.test('revoked is for ever', (t) => {
+  const story = sealed();
+  story.tell({ type: 'revoke' });
+  t.same(story.alerts, ['revoked']);
+  t.same(story.state.alive, {});
+  for (const got of [story.recover(), story.alive(), story.seal(), story.announce()]) t.equal(got, 'revoked');
+  for (const type of ['allow', 'lock', 'rejoin'] as const) {
+    t.throws(() => story.tell({ type }), { code: 'refused', message: /revoked, for ever/ });
+  }
+  t.equal(story.tell({ type: 'revoke' }), null, 'twice is no harm');
+  t.same(story.alerts, []);
+  story.tell({ type: 'restore' });
+  t.equal(story.status, 'revoked');
+  t.end();
+});
+
+t.test('restored and rejoined machines are locked until an operator allows them', (t) => {
+  for (const type of ['restore', 'rejoin'] as const) {
+    const story = sealed();
+    story.tell({ type });
+    t.equal(story.recover(), 'locked');
+    t.equal(story.alive(), 'locked');
+    t.equal(story.seal(), 'locked');
+    story.tell({ type: 'allow' });
+    t.equal(story.recover(), null);
+  }
+  t.end();
+});
