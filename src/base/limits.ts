@@ -77,8 +77,48 @@ export const limits = {
   serverDatabaseConnections: 9,
   /** Rows read at once where all are read: each page is one pause for other work. */
   serverPageRows: 200,
+  /** An invitation: long enough to walk to the machine, too short to be found later. */
+  serverInvitationMs: 3_600_000,
   /** One chunk of a backup: what is held in memory before it is authenticated. */
   serverBackupChunkBytes: 64 * 1024,
   /** One line of a backup, which is one row. */
   serverBackupLineBytes: 1024 * 1024,
+  /** A request's line and headers: ours take less than 300 bytes. */
+  serverHeaderBytes: 4 * 1024,
+  /** A request's body: a point is 250 bytes; the rest is for evidence with the log of a measured boot. */
+  serverBodyBytes: 64 * 1024,
+  /** Connections of one listener: an idle one costs 60 KiB of memory. */
+  serverConnections: 10_000,
+  /** Of these, from one address: a fleet behind one router, and never all. */
+  serverConnectionsPerAddress: 1_000,
+  /** TLS handshake: four flights over the slowest line. */
+  serverHandshakeMs: 10_000,
+  /** From a connection's, or a request's, first byte to the end of its headers; to its end. */
+  serverHeadersMs: 10_000,
+  serverRequestMs: 20_000,
+  /** How often these two are looked at. */
+  serverTimeCheckMs: 1_000,
+  /** From the whole request to its answer. */
+  serverAnswerMs: 15_000,
+  /** A machine's connection without a request: longer than a third of the usual lease. */
+  serverIdleMs: 10 * 60_000,
+  /** A watching machine hears at least this often, so that both sides notice a line that is cut. */
+  serverHeartbeatMs: 30_000,
+  /** What a watching machine may leave unread: far more than all its events. */
+  serverUnreadBytes: 16 * 1024,
+  /** What is in flight at a stop is waited for no longer: systemd's own patience is 90 s. */
+  serverStopMs: 20_000,
+  /** Handshakes per address: each costs 2 ms, so one address takes a tenth of a processor at most. */
+  serverHandshakesPerSecond: 50,
+  serverHandshakeBurst: 500,
+  /** Requests per address: a fleet behind one router. */
+  serverRequestsPerSecondFromAddress: 200,
+  serverRequestBurstFromAddress: 2_000,
+  /** Requests per machine: a boot with 32 volumes makes two for each. */
+  serverRequestsPerSecondOfMachine: 5,
+  serverRequestBurstOfMachine: 100,
+  /** Addresses, or machines, whose rates are remembered: the longest unseen are forgotten. */
+  serverRateEntries: 20_000,
+  /** What is read of an event stream at once, and one answer of our server's. */
+  serverAnswerBytes: 64 * 1024,
 } as const;

@@ -16,9 +16,11 @@ export function transition(state: MachineState, event: Event, now: Now): Outcome
 }
 
 function machine(state: MachineState, event: MachineEvent, now: Now): Outcome {
-  if (state.status === 'revoked') return refused(state, 'revoked', 'refused');
+  // Keep-alives come all the time: that one is refused is told once, when the status changes.
+  const alerts = event.type === 'keepalive' ? [] : (['refused'] as const);
+  if (state.status === 'revoked') return refused(state, 'revoked', ...alerts);
   if (!isAllowedFrom(event.from, state.policy.allowedFrom)) {
-    return refused(state, 'not-allowed-from', 'refused');
+    return refused(state, 'not-allowed-from', ...alerts);
   }
   const seen = { ...state, seen: { leaseMs: now.leaseMs, wallMs: now.wallMs, from: event.from } };
   switch (event.type) {

@@ -1,0 +1,32 @@
+import type { Random } from '../../base/ports.ts';
+import type { SignedHead } from '../audit/heads.ts';
+import type { AlertKind } from '../machine/event.ts';
+import type { Store } from '../store/store.ts';
+
+/** Something to be told to people: journal, webhooks. */
+export interface Alert {
+  readonly kind: AlertKind | 'joined' | 'acted' | 'audit-head' | 'tpm-protection-unavailable';
+  readonly machine: string;
+  readonly from: string | null;
+  readonly requestId: string;
+  /** What was refused, or the machine's own words. */
+  readonly text: string | null;
+}
+
+/** What the routes work with. */
+export interface App {
+  readonly store: Store;
+  readonly random: Random;
+  /** Told once what it is about is committed. Never throws, never waits. */
+  alert(alert: Alert): void;
+  /** The newest signed head of the audit log; null before the first. */
+  latestHead(): SignedHead | null;
+}
+
+/** Who asks. A machine is known by its key alone. */
+export interface Caller {
+  readonly from: string;
+  readonly requestId: string;
+  /** SHA-256 of the client key's SubjectPublicKeyInfo; null when none was shown. */
+  readonly clientPin: Buffer | null;
+}

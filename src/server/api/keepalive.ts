@@ -1,0 +1,57 @@
+import { createHash, timingSafeEqual } from 'node:crypto';
+import type { InferOutput } from 'valibot';
+import { fromBase64url } from '../../base/bytes.ts';
+import type * as wire from '../../wire/machine.ts';
+import { headToJson } from '../audit/heads.ts';
+import { leaseLeftMs, type MachineState } from '../machine/state.ts';
+import type { App, Caller } from './app.ts';
+import { asMachine, happen, stateOf } from './machine.ts';
+
+type Proof = { readonly kid: string; readonly proof: string } | undefined;
+
+/** `POST /v1/keepalive` @throws Refused */
+export async function keepalive(
+  app: App,
+  caller: Caller,
+  { boot, proof }: InferOutput<typeof wire.keepalive.request>,
+): Promise<InferOutput<typeof wire.keepalive.response>> {
+  return asMachine(app, caller, async (transaction, machine) => {
+    const now = app.store.now();
+    const proven = isProof(stateOf(machine), proof);
+    const event = { type: 'keepalive', proven, boot, from: caller.from } as const;
+    const step = await happen(transaction, machine, event, now, null);
+    const head = app.latestHead();
+    const value = {
+      'lease-left-ms': leaseLeftMs(stateOf(step.machine), now.leaseMs),
+      'audit-head': head === null ? null : headToJson(head),
+    };
+    return { ...step, value };
+  });
+}
+
+/** `POST /v1/expect`: the machine announces its own reboot. @throws Refused */
+export async function expect(
+  app: App,
+  caller: Caller,
+  { boot, proof, 'within-ms': withinMs }: InferOutput<typeof wire.expect.request>,
+): Promise<InferOutput<typeof wire.expect.response>> {
+  const { from, requestId } = caller;
+  return asMachine(app, caller, async (transaction, machine) => {
+    const now = app.store.now();
+    const proven = isProof(stateOf(machine), proof);
+    const event = { type: 'announce', proven, withinMs, boot, from } as const;
+    const entry = { who: 'machine', what: 'announce', from, requestId };
+    const step = await happen(transaction, machine, event, now, entry);
+    return { ...step, value: { 'lease-left-ms': leaseLeftMs(stateOf(step.machine), now.leaseMs) } };
+  });
+}
+
+/** Whether this is what the sealed key gives: the server knows its SHA-256 alone. */
+function isProof({ alive }: MachineState, proof: Proof): boolean {
+  if (proof === undefined || !Object.hasOwn(alive, proof.kid)) return false;
+  const expected = fromBase64url(alive[proof.kid] ?? '');
+  const given = fromBase64url(proof.proof);
+  if (expected === null || given === null) return false;
+  const got = createHash('sha256').update(given).digest();
+  return got.length === expected.length && timingSafeEqual(got, expected);
+}

@@ -1,0 +1,186 @@
+import { AppError } from '../../base/errors.ts';
+import { limits } from '../../base/limits.ts';
+import type { MachineView, OperatorRequest, OperatorResponses } from '../../wire/operator.ts';
+import { emptyChain, type Head } from '../audit/chain.ts';
+import { exportLine } from '../audit/export.ts';
+import { isBlock } from '../machine/address.ts';
+import type { OperatorEvent } from '../machine/event.ts';
+import { defaultPolicy, type Policy } from '../machine/policy.ts';
+import { leaseLeftMs, statusAt } from '../machine/state.ts';
+import type { Machine, Transaction } from '../store/store.ts';
+import type { App } from './app.ts';
+import { type InvitationDetails, invitationHash } from './join.ts';
+import { happen, stateOf } from './machine.ts';
+
+type Of<C extends OperatorRequest['command']> = Extract<OperatorRequest, { command: C }>;
+type Response = OperatorResponses[keyof OperatorResponses];
+
+/**
+ * What an operator asks on the server's own socket, of which file permissions say who may use it.
+ * @throws AppError `usage` (no such machine, request or block), `refused` (not in this state), what the store throws
+ */
+export async function operate(app: App, request: OperatorRequest): Promise<Response> {
+  switch (request.command) {
+    case 'invite':
+      return invite(app, request);
+    case 'list':
+      return list(app, request);
+    case 'show':
+      return {
+        machine: await app.store.snapshot(async (tx) => view(app, tx, await named(tx, request.name))),
+      };
+    case 'audit':
+      return audit(app, request);
+    default:
+      return { machine: await decide(app, request) };
+  }
+}
+
+async function invite(
+  app: App,
+  { name, policy, rejoin }: Of<'invite'>,
+): Promise<OperatorResponses['invite']> {
+  const invitation = app.random.bytes(32);
+  const hash = invitationHash(invitation);
+  await app.store.transaction(async (transaction) => {
+    const known = await transaction.machine('name', name);
+    if (known !== null && stateOf(known).status === 'revoked') {
+      throw new AppError('refused', `${name} is revoked, for ever`, { hint: 'choose another name' });
+    }
+    if ((known !== null) !== rejoin) throw rejoin ? unknown(name) : taken(name);
+    const details: InvitationDetails = { policy: policyWith(defaultPolicy, policy), rejoin };
+    const expiresMs = app.store.now().leaseMs + limits.serverInvitationMs;
+    await transaction.addInvitation({ hash, name, expiresMs, details: { ...details } });
+    transaction.record({
+      who: 'operator',
+      what: rejoin ? 'invite-again' : 'invite',
+      machine: name,
+      outcome: 'done',
+    });
+  });
+  return { name, invitation: invitation.toString('base64url'), 'expires-in-ms': limits.serverInvitationMs };
+}
+
+/** @throws AppError `usage` */
+function policyWith(policy: Policy, change: Of<'invite'>['policy']): Policy {
+  const allowedFrom = change['allowed-from'] ?? policy.allowedFrom;
+  const wrong = allowedFrom.find((text) => !isBlock(text));
+  if (wrong !== undefined) {
+    throw new AppError('usage', `expected a block of addresses, got ${JSON.stringify(wrong)}`, {
+      hint: 'for example 192.0.2.0/24 or 2001:db8::/32',
+    });
+  }
+  return {
+    leaseMs: change['lease-ms'] ?? policy.leaseMs,
+    bootGraceMs: change['boot-grace-ms'] ?? policy.bootGraceMs,
+    lateKeepalive: change['late-keepalive'] ?? policy.lateKeepalive,
+    selfExpect: change['self-expect'] ?? policy.selfExpect,
+    approval: change.approval ?? policy.approval,
+    allowedFrom,
+  };
+}
+
+async function list(app: App, { after }: Of<'list'>): Promise<OperatorResponses['list']> {
+  return app.store.snapshot(async (transaction) => {
+    const machines: MachineView[] = [];
+    for (const machine of await transaction.machinesAfter(after, limits.serverPageRows)) {
+      machines.push(await view(app, transaction, machine));
+    }
+    return { machines };
+  });
+}
+
+async function audit(app: App, { after }: Of<'audit'>): Promise<OperatorResponses['audit']> {
+  // With the record before, which the first one follows.
+  const links = await app.store.snapshot((tx) =>
+    tx.linksAfter(Math.max(0, after - 1), limits.serverPageRows + 1),
+  );
+  let previous: Head = (after > 0 ? links.shift() : undefined) ?? emptyChain;
+  const lines: string[] = [];
+  for (const link of links) {
+    lines.push(exportLine(previous, link));
+    previous = link;
+  }
+  return { lines, last: Math.max(after, previous.seq) };
+}
+
+type Decision = Of<'lock' | 'allow' | 'revoke'> | Of<'expect'> | Of<'approve' | 'deny'>;
+
+async function decide(app: App, request: Decision): Promise<MachineView> {
+  const requestId = app.random.bytes(9).toString('base64url');
+  const { shown, step } = await app.store.transaction(async (transaction) => {
+    const machine = await named(transaction, request.name);
+    const entry = { who: 'operator', what: request.command, requestId };
+    const step = await happen(transaction, machine, eventOf(request), app.store.now(), entry);
+    return { step, shown: await view(app, transaction, step.machine) };
+  });
+  for (const kind of step.alerts)
+    app.alert({ kind, machine: request.name, from: null, requestId, text: null });
+  return shown;
+}
+
+function eventOf(request: Decision): OperatorEvent {
+  switch (request.command) {
+    case 'expect':
+      return { type: 'expect', boots: request.boots, withinMs: request['within-ms'] };
+    case 'approve':
+    case 'deny':
+      return { type: request.command, requestId: request['request-id'] };
+    default:
+      return { type: request.command };
+  }
+}
+
+async function view(
+  app: App,
+  transaction: Pick<Transaction, 'keysOf'>,
+  machine: Machine,
+): Promise<MachineView> {
+  const state = stateOf(machine);
+  const { leaseMs } = app.store.now();
+  const { policy, seen, pending } = state;
+  const keys = await transaction.keysOf(machine.id);
+  return {
+    name: machine.name,
+    status: statusAt(state, leaseMs),
+    cause: state.cause ?? (statusAt(state, leaseMs) === state.status ? null : 'lease'),
+    fingerprint: machine.pin === null ? null : `sha256/${machine.pin.toString('base64url')}`,
+    'lease-left-ms': leaseLeftMs(state, leaseMs),
+    'last-seen-ms': seen?.wallMs ?? null,
+    'last-seen-from': seen?.from ?? null,
+    keys: keys.filter((key) => key.deletedMs === null).length,
+    pending: pending.map(({ id, from, sinceMs, kid, approved }) => ({
+      id,
+      from,
+      'since-ms': sinceMs,
+      kid,
+      approved,
+    })),
+    policy: {
+      'lease-ms': policy.leaseMs,
+      'boot-grace-ms': policy.bootGraceMs,
+      'late-keepalive': policy.lateKeepalive,
+      'self-expect': policy.selfExpect,
+      approval: policy.approval,
+      'allowed-from': [...policy.allowedFrom],
+    },
+  };
+}
+
+async function named(transaction: Pick<Transaction, 'machine'>, name: string): Promise<Machine> {
+  const machine = await transaction.machine('name', name);
+  if (machine === null) throw unknown(name);
+  return machine;
+}
+
+function unknown(name: string): AppError {
+  return new AppError('usage', `no machine ${JSON.stringify(name)}`, {
+    hint: 'luks-key-server list shows all',
+  });
+}
+
+function taken(name: string): AppError {
+  return new AppError('usage', `there is a machine ${JSON.stringify(name)} already`, {
+    hint: 'to give it a new key: luks-key-server allow NAME --rejoin',
+  });
+}

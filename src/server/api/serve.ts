@@ -1,0 +1,60 @@
+import { AppError } from '../../base/errors.ts';
+import type { Logger } from '../../base/ports.ts';
+import { type RefusalCode, refusalStatus } from '../../wire/refusal.ts';
+import type { App } from './app.ts';
+import { Refused } from './machine.ts';
+import { routeFor } from './routes.ts';
+
+/** One request as the listener hands it over. */
+export interface Incoming {
+  readonly method: string;
+  /** Without its query, which no route has. */
+  readonly path: string;
+  /** JSON, parsed; undefined when there was none. */
+  readonly body: unknown;
+  readonly address: string;
+  readonly clientPin: Buffer | null;
+  /** Aborts when the client has gone. */
+  readonly signal: AbortSignal;
+}
+
+export type Outgoing =
+  | { readonly status: number; readonly json: unknown }
+  | { readonly status: 200; readonly events: AsyncIterable<unknown> };
+
+/** Neutral: the same to a stranger as to a friend. */
+const messages: Readonly<Record<RefusalCode, string>> = {
+  locked: 'not now',
+  revoked: 'not any more',
+  'approval-pending': 'somebody has to approve this',
+  'not-allowed-from': 'not from here',
+  'count-used': 'not again',
+  unknown: 'not known here',
+  'bad-request': 'not understood',
+  'too-many': 'too many requests',
+  unavailable: 'not available now',
+};
+
+/** Answers a machine. What goes wrong is logged with the request's id, which is all that the machine learns of it. */
+export async function serve(app: App, incoming: Incoming, log: Logger): Promise<Outgoing> {
+  const { method, path, body, address: from, clientPin, signal } = incoming;
+  const requestId = app.random.bytes(9).toString('base64url');
+  try {
+    const { route, kid } = routeFor(method, path);
+    const answer = await route.handle(app, { from, requestId, clientPin }, kid, body, signal);
+    if (route.answers === 'json') return { status: 200, json: answer };
+    return { status: 200, events: answer as AsyncIterable<unknown> };
+  } catch (thrown) {
+    const code = codeOf(thrown);
+    const reason = thrown instanceof Error ? thrown.message : String(thrown);
+    const line = `${from} ${method} ${path}: ${code}: ${reason} [${requestId}]`;
+    if (code === 'unavailable') log.error(line);
+    else log.warning(line);
+    return { status: refusalStatus[code], json: { code, message: messages[code], 'request-id': requestId } };
+  }
+}
+
+function codeOf(thrown: unknown): RefusalCode {
+  if (thrown instanceof Refused) return thrown.code;
+  return thrown instanceof AppError && thrown.code === 'bad-request' ? 'bad-request' : 'unavailable';
+}

@@ -1,0 +1,67 @@
+import * as v from 'valibot';
+import { machineName, ms } from './field.ts';
+
+/** What an operator may change of a machine's policy (docs/PROTOCOL.md); what is absent stays as it is. */
+export const policyChange = v.strictObject({
+  'lease-ms': v.optional(ms),
+  'boot-grace-ms': v.optional(ms),
+  'late-keepalive': v.optional(v.picklist(['rearm', 'lock'])),
+  'self-expect': v.optional(v.picklist(['reboot', 'never'])),
+  approval: v.optional(v.picklist(['auto', 'manual'])),
+  'allowed-from': v.optional(v.array(v.string())),
+});
+
+const requestId = v.pipe(v.string(), v.maxLength(64));
+
+/** `POST /v1/operator` on the operator's socket: one request for each command of luks-key-server. */
+export const operatorRequest = v.variant('command', [
+  v.strictObject({
+    command: v.literal('invite'),
+    name: machineName,
+    policy: policyChange,
+    /** For a machine that is known, and gets a new key. */
+    rejoin: v.boolean(),
+  }),
+  v.strictObject({ command: v.literal('list'), after: v.string() }),
+  v.strictObject({ command: v.literal('show'), name: machineName }),
+  v.strictObject({ command: v.picklist(['lock', 'allow', 'revoke']), name: machineName }),
+  v.strictObject({
+    command: v.literal('expect'),
+    name: machineName,
+    boots: v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(100)),
+    'within-ms': ms,
+  }),
+  v.strictObject({ command: v.picklist(['approve', 'deny']), name: machineName, 'request-id': requestId }),
+  v.strictObject({ command: v.literal('audit'), after: ms }),
+]);
+
+export type OperatorRequest = v.InferOutput<typeof operatorRequest>;
+
+/** A machine, as `list` and `show` have it. Times are wall time, milliseconds since 1970, and for the eye. */
+export interface MachineView {
+  readonly name: string;
+  readonly status: 'armed' | 'locked' | 'revoked';
+  readonly cause: string | null;
+  /** `sha256/BASE64URL` of its client key; null for a Tang client. */
+  readonly fingerprint: string | null;
+  readonly 'lease-left-ms': number | null;
+  readonly 'last-seen-ms': number | null;
+  readonly 'last-seen-from': string | null;
+  readonly keys: number;
+  readonly pending: readonly {
+    readonly id: string;
+    readonly from: string;
+    readonly 'since-ms': number;
+    readonly kid: string;
+    readonly approved: boolean;
+  }[];
+  readonly policy: v.InferOutput<typeof policyChange>;
+}
+
+export interface OperatorResponses {
+  readonly invite: { readonly name: string; readonly invitation: string; readonly 'expires-in-ms': number };
+  readonly list: { readonly machines: readonly MachineView[] };
+  readonly machine: { readonly machine: MachineView };
+  /** One JSON line each (src/server/audit/export.ts). */
+  readonly audit: { readonly lines: readonly string[]; readonly last: number };
+}

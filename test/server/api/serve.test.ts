@@ -1,0 +1,228 @@
+import { randomBytes } from 'node:crypto';
+import t from 'tap';
+import { importLine } from '../../../src/server/audit/export.ts';
+import { verifyAudit } from '../../../src/server/audit/verify.ts';
+import { onBoth, sqlitePlace } from '../store/backends.ts';
+import { joinedMachine, startApp, TestMachine } from './machines.ts';
+
+const MINUTE = 60_000;
+
+onBoth('invited, joined, sealed, opened, revoked', async (t, place) => {
+  const server = await startApp(t, place);
+  const { invitation } = await server.operate<'invite'>({
+    command: 'invite',
+    name: 'nas',
+    policy: {},
+    rejoin: false,
+  });
+  const nas = new TestMachine(server);
+  t.same(await nas.join(invitation), { name: 'nas', status: 'armed' });
+  for (const crv of ['P-521', 'P-256'] as const) {
+    t.match(await nas.seal(crv), { kid: /^[\w-]{43}$/, key: { crv } });
+    t.equal(await nas.recover(), 'opened', crv);
+  }
+  t.match(await nas.keepalive(), { 'lease-left-ms': 15 * MINUTE });
+  const { machine } = await server.operate<'machine'>({ command: 'revoke', name: 'nas' });
+  t.match(machine, { status: 'revoked', keys: 0 });
+  t.equal(await nas.recover(), 'revoked');
+  t.match(await nas.keepalive(), { code: 'revoked' });
+  t.match(await nas.seal(), { code: 'revoked' });
+  t.same(
+    server.alerts.map(({ kind }) => kind),
+    ['joined', 'revoked', 'refused', 'refused'],
+  );
+  const { lines } = await server.operate<'audit'>({ command: 'audit', after: 0 });
+  const records = lines.map((line) => JSON.parse(line).record);
+  const summary = records.map(({ who, what, outcome }) => `${who} ${what}: ${outcome}`);
+  t.same(summary.slice(0, 4), [
+    'operator invite: done',
+    'machine join: done',
+    'machine create-key: done',
+    'machine recover: done',
+  ]);
+  t.ok(summary.includes('operator revoke: revoked'));
+  t.notOk(
+    summary.some((line) => line.includes('keepalive')),
+    'keep-alives are no records, unless they change something',
+  );
+  t.same((await verifyAudit(lines.map(importLine), [], [])).faults, []);
+});
+
+onBoth('an invitation is for one machine, one hour, once', async (t, place) => {
+  const server = await startApp(t, place);
+  const invite = async (name: string, rejoin = false) =>
+    (await server.operate<'invite'>({ command: 'invite', name, policy: {}, rejoin })).invitation;
+  const code = async (invitation: string, machine = new TestMachine(server)) =>
+    (await machine.join(invitation)).code;
+  const used = await invite('a');
+  t.equal(await code(used), undefined);
+  t.equal(await code(used), 'unknown', 'used');
+  t.equal(await code(randomBytes(32).toString('base64url')), 'unknown', 'made up');
+  const raced = await invite('c');
+  const codes = await Promise.all(Array.from({ length: 8 }, () => code(raced)));
+  t.equal(codes.filter((one) => one === undefined).length, 1, 'of eight who race one wins');
+  const stranger = new TestMachine(server);
+  const anonymous = await server.ask({ path: '/v1/join', body: { invitation: await invite('d') } });
+  t.match(anonymous, { status: 400, json: { code: 'bad-request' } }, 'who shows no key cannot join');
+  for (const [body, said] of [
+    [undefined, 'bad-request'],
+    [{}, 'bad-request'],
+    [{ invitation: 7 }, 'bad-request'],
+    [{ invitation: 'x' }, 'bad-request'],
+    [{ invitation: used, more: 1 }, 'bad-request'],
+  ] as const)
+    t.equal((await stranger.post('/v1/join', body)).code, said, JSON.stringify(body));
+  await t.rejects(invite('a'), { code: 'usage', message: /there is a machine "a" already/ });
+  await t.rejects(invite('x', true), { code: 'usage', message: /no machine "x"/ });
+});
+
+onBoth('a machine that joins again is locked until an operator has looked', async (t, place) => {
+  const server = await startApp(t, place);
+  const old = await joinedMachine(server, 'nas');
+  const { invitation } = await server.operate<'invite'>({
+    command: 'invite',
+    name: 'nas',
+    policy: {},
+    rejoin: true,
+  });
+  const fresh = new TestMachine(server);
+  t.same(await fresh.join(invitation), { name: 'nas', status: 'locked' });
+  t.match(await old.keepalive(), { code: 'unknown' }, 'the old key is nobody');
+  t.match(await fresh.seal(), { code: 'locked' });
+  const { machine } = await server.operate<'machine'>({ command: 'show', name: 'nas' });
+  t.match(machine, { cause: 'rejoin', fingerprint: `sha256/${fresh.pin.toString('base64url')}` });
+  await server.operate({ command: 'allow', name: 'nas' });
+  t.match(await fresh.seal(), { kid: /./ });
+  t.equal(await fresh.recover(), 'opened');
+});
+
+onBoth('another machine’s key, and none at all, are told alike', async (t, place) => {
+  const server = await startApp(t, place);
+  const [ada, bob] = [await joinedMachine(server, 'ada'), await joinedMachine(server, 'bob')];
+  t.equal(await ada.recover(bob.kid), 'unknown');
+  t.equal(await ada.recover(randomBytes(32).toString('base64url')), 'unknown');
+  const answers = await Promise.all(
+    [bob.kid, randomBytes(32).toString('base64url')].map((kid) =>
+      ada.post(`/v1/keys/${kid}`, undefined, 'GET'),
+    ),
+  );
+  const told = answers.map(({ 'request-id': _, ...rest }) => rest);
+  t.same(told[0], told[1]);
+  const stranger = new TestMachine(server);
+  t.match(await stranger.post(`/v1/keys/${ada.kid}`, undefined, 'GET'), { code: 'unknown' });
+  t.match(await ada.post(`/v1/keys/${ada.kid}`, undefined, 'DELETE'), { kid: ada.kid });
+  t.equal(await ada.recover(), 'unknown', 'deleted');
+});
+
+onBoth('what is no request', async (t, place) => {
+  const server = await startApp(t, place);
+  const ada = await joinedMachine(server, 'ada');
+  const recover = (body: unknown) => ada.post(`/v1/keys/${ada.kid}/recover`, body);
+  const point = { crv: 'P-256', kty: 'EC', x: 'A'.repeat(43), y: 'A'.repeat(43) };
+  const wrong: [title: string, body: unknown][] = [
+    ['nothing', undefined],
+    ['a list', []],
+    ['no point', { boot: 'a' }],
+    ['off the curve', { point, boot: 'a' }],
+    ['a coordinate too long', { point: { ...point, x: 'A'.repeat(88) }, boot: 'a' }],
+    ['another curve', { point: { ...point, crv: 'P-384' }, boot: 'a' }],
+    ['no boot', { point }],
+    ['a boot of other characters', { point, boot: '../../etc' }],
+    ['more than is known', { point, boot: 'a', force: true }],
+    ['evidence that nobody reads', { point, boot: 'a', evidence: {} }],
+  ];
+  for (const [title, body] of wrong) t.match(await recover(body), { code: 'bad-request' }, title);
+  for (const path of [
+    '/',
+    '/v1',
+    '/v1/keys/',
+    '/v1/keys/../join',
+    `/v1/keys/${ada.kid}/`,
+    '/v1/join/',
+    '//v1/join',
+  ])
+    t.match(await ada.post(path, {}), { code: 'unknown' }, path);
+  t.equal(await ada.recover(), 'opened', 'nothing of that counted');
+});
+
+// PostgreSQL's own clock has a say in the lease clock there, and does not wait for a test.
+t.test('time, as the lease clock has it', async (t) => {
+  const server = await startApp(t, sqlitePlace(t));
+  const nas = await joinedMachine(server, 'nas');
+  const late = await server.operate<'invite'>({ command: 'invite', name: 'b', policy: {}, rejoin: false });
+  await server.pass(14 * MINUTE);
+  t.match(await nas.keepalive(null), { 'lease-left-ms': MINUTE }, 'without proof it is seen');
+  t.match(await nas.keepalive(randomBytes(32)), { 'lease-left-ms': MINUTE }, 'with a wrong one too');
+  await server.pass(MINUTE);
+  t.equal(await nas.recover(), 'locked');
+  t.match(await nas.keepalive(), { code: 'locked' }, 'as somebody asked');
+  await server.pass(45 * MINUTE);
+  const { code } = await new TestMachine(server).join(late.invitation);
+  t.equal(code, 'unknown', 'an invitation has expired at the very instant');
+});
+
+onBoth('lock, allow, approval, and who is told', async (t, place) => {
+  const server = await startApp(t, place);
+  const nas = await joinedMachine(server, 'nas');
+  await server.operate({ command: 'lock', name: 'nas' });
+  t.equal(await nas.recover(), 'locked');
+  await server.operate({ command: 'allow', name: 'nas' });
+  t.equal(await nas.recover(), 'opened');
+  await server.operate({ command: 'lock', name: 'nas' });
+  t.match(await nas.keepalive(), { code: 'locked' });
+  t.match(await nas.announce(5 * MINUTE), { code: 'locked' });
+  const careful = await joinedMachine(server, 'careful', {
+    approval: 'manual',
+    'allowed-from': ['192.0.2.0/24'],
+  });
+  t.equal(await careful.recover(), 'approval-pending');
+  const { machine } = await server.operate<'machine'>({ command: 'show', name: 'careful' });
+  const [pending] = machine.pending;
+  await server.operate({ command: 'approve', name: 'careful', 'request-id': pending?.id ?? '' });
+  careful.address = '198.51.100.1';
+  t.equal(await careful.recover(), 'not-allowed-from');
+  careful.address = '192.0.2.1';
+  t.equal(await careful.recover(), 'opened');
+  t.ok(server.alerts.some(({ kind, machine: name }) => kind === 'approval-pending' && name === 'careful'));
+  const { machines } = await server.operate<'list'>({ command: 'list', after: '' });
+  t.match(machines, [
+    { name: 'careful', status: 'armed', keys: 1, policy: { approval: 'manual' } },
+    { name: 'nas', status: 'locked', cause: 'operator', 'last-seen-from': '192.0.2.1' },
+  ]);
+});
+
+onBoth('an answer leaves only after its record', async (t, place) => {
+  const server = await startApp(t, place);
+  const nas = await joinedMachine(server, 'nas');
+  await place.tamper('DROP TABLE audit');
+  t.equal(await nas.recover(), 'unavailable');
+});
+
+onBoth('watch tells each change, and ends with the last', async (t, place) => {
+  const server = await startApp(t, place);
+  const nas = await joinedMachine(server, 'nas');
+  const outgoing = await server.ask({ method: 'GET', path: '/v1/watch', clientPin: nas.pin });
+  if (!('events' in outgoing)) throw new Error('no events');
+  const events = outgoing.events[Symbol.asyncIterator]();
+  const next = async () => (await events.next()).value as unknown;
+  t.same(await next(), { status: 'armed' });
+  await server.operate({ command: 'lock', name: 'nas' });
+  t.same(await next(), { status: 'locked' });
+  await server.operate({ command: 'allow', name: 'nas' });
+  t.same(await next(), { status: 'armed' });
+  await server.operate({ command: 'revoke', name: 'nas' });
+  t.same(await next(), { status: 'revoked' });
+  t.same(await events.next(), { value: undefined, done: true });
+  t.match(await server.ask({ method: 'GET', path: '/v1/watch' }), { status: 404 });
+});
+
+onBoth('a machine’s own words are recorded as its claim', async (t, place) => {
+  const server = await startApp(t, place);
+  const nas = await joinedMachine(server, 'nas');
+  t.same(await nas.post('/v1/alerts', { kind: 'acted', text: 'suspended data' }), {});
+  t.match(server.alerts.at(-1), { kind: 'acted', machine: 'nas', text: 'suspended data' });
+  const { lines } = await server.operate<'audit'>({ command: 'audit', after: 0 });
+  t.match(JSON.parse(lines.at(-1) ?? ''), {
+    record: { what: 'claim', outcome: 'acted', details: { text: 'suspended data' } },
+  });
+});
