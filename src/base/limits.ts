@@ -22,6 +22,10 @@ export const limits = {
   urlBytes: 1024,
   /** One HTTP exchange: a server that takes longer is asked again. */
   httpTimeoutMs: 10_000,
+  /** A key, a certificate and what leads to its authority, encrypted. */
+  identityBytes: 64 * 1024,
+  /** What `luks-key-server invite` prints. */
+  invitationLineBytes: 1024,
   /** config.yaml, crypttab. */
   configBytes: 1024 * 1024,
   /** Aliases that config.yaml may expand to: a few lines of nested ones can stand for billions. */
@@ -67,6 +71,8 @@ export const limits = {
   volumeRefusalBytes: 64,
   /** What the lease clock advances by at most per tick: what a server that was stopped or cut off may miscount. */
   serverLeaseTickMs: 10_000,
+  /** Between two ticks: two of them may be late before the lease clock stands still. */
+  serverBeatMs: 3_000,
   /** SQLite: transactions that share one commit, so that a full queue does not hold the first answer for long. */
   serverTransactionsPerCommit: 256,
   /** Wait for another process's lock on the database or a row of it. */

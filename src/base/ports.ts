@@ -91,6 +91,10 @@ export interface DurableFiles {
   create(path: string): void;
   /** @throws AppError `unavailable` */
   rename(from: string, to: string): void;
+  /** Nothing when there is no such file. @throws AppError `unavailable` */
+  remove(path: string): void;
+  /** Of mode 0700; nothing when it is there. @throws AppError `unavailable` */
+  makeFolder(path: string): void;
   /** Whole lines, without a last one that was cut off; none when there is no file. @throws AppError `unavailable` */
   lines(path: string): string[];
   /**
@@ -108,6 +112,8 @@ export interface TlsSettings {
   /** PEM of the client's certificate and its key. */
   readonly clientCertificate?: Buffer;
   readonly clientKey?: Buffer;
+  /** 1.3 for our own server: before it, who asks is shown to everybody on the way. Default 1.2, for the others. */
+  readonly minVersion?: 'TLSv1.2' | 'TLSv1.3';
 }
 
 export interface HttpRequest {

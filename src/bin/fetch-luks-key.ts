@@ -4,7 +4,9 @@ import type { Locks } from '../base/ports.ts';
 import { main } from '../cli/main.ts';
 import type { World } from '../cli/world.ts';
 import { takeConnection } from '../os/activation.ts';
+import { bootId } from '../os/boot-id.ts';
 import { clock } from '../os/clock.ts';
+import { durableFiles } from '../os/durable-files.ts';
 import { files } from '../os/files.ts';
 import { http } from '../os/http.ts';
 import { journal } from '../os/journal.ts';
@@ -14,6 +16,7 @@ import { memoryFiles } from '../os/memory-files.ts';
 import { askSocket } from '../os/named-client.ts';
 import { runner } from '../os/processes.ts';
 import { random } from '../os/random.ts';
+import { serverConnector } from '../os/server-connection.ts';
 import { print, readStandardInput, say, standardOutputIsTerminal } from '../os/standard-streams.ts';
 import { confirm } from '../os/terminal.ts';
 import { tpmDevice } from '../os/tpm-device.ts';
@@ -42,6 +45,20 @@ const world: World = {
   http,
   tpm: tpmByTools({ runner, memoryFiles, locks }, { tcti: tpmDevice(process.env) }),
   journal,
+  serverWorld: {
+    connector: serverConnector,
+    bootId,
+    async identity(path, signal) {
+      const { readIdentityFile } = await import('../remote/identity-file.ts');
+      const { certificate, key } = await readIdentityFile(path, { files, runner }, signal);
+      return { clientCertificate: certificate, clientKey: key };
+    },
+  },
+  durable: durableFiles,
+  async encryptIdentity(pem) {
+    const { encryptIdentity } = await import('../remote/identity-file.ts');
+    return await encryptIdentity(pem, runner, stop.signal);
+  },
   signal: stop.signal,
   standardOutputIsTerminal,
   takeConnection: () => takeConnection(process.env),

@@ -77,6 +77,9 @@ export const placeOptions = {
   crypttab: { type: 'string', default: '/etc/crypttab' },
 } as const;
 
+/** Where `open` and `seal` find the key servers. */
+export const etcOption = { etc: placeOptions.etc } as const;
+
 export function placesFrom(values: { readonly etc: string; readonly crypttab: string }): Places {
   return { etc: values.etc, crypttab: values.crypttab };
 }

@@ -9,6 +9,8 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   seal: async () => (await import('./seal.ts')).sealCommand,
   open: async () => (await import('./open.ts')).openCommand,
   request: async () => (await import('./request.ts')).requestCommand,
+  join: async () => (await import('./join.ts')).joinCommand,
+  leave: async () => (await import('./leave.ts')).leaveCommand,
   check: async () => (await import('./check.ts')).checkCommand,
 };
 

@@ -1,15 +1,17 @@
 import { AppError, asAppError } from '../base/errors.ts';
 import { limits } from '../base/limits.ts';
+import { loadConfig } from '../config/load.ts';
 import { tryOnce } from '../handler/patience.ts';
 import type { SealedKey } from '../pins/pin.ts';
 import { parseSealedKey } from '../pins/table.ts';
-import { type Command, checkOutput, outputOptions, parseCommandLine } from './command.ts';
+import { keyServersOf } from '../remote/key-servers.ts';
+import { type Command, checkOutput, etcOption, outputOptions, parseCommandLine } from './command.ts';
 import type { World } from './world.ts';
 
 export const openCommand: Command = {
   name: 'open',
   summary: 'open a sealed key: prints the secret',
-  help: `usage: fetch-luks-key open FILE [--output - | --json] > SECRET
+  help: `usage: fetch-luks-key open FILE [--output - | --json] [--etc DIR] > SECRET
 
 Opens a sealed key, one try of each pin, and writes the secret to standard
 output, as 'clevis decrypt' does. FILE is - for standard input.
@@ -17,6 +19,7 @@ output, as 'clevis decrypt' does. FILE is - for standard input.
   --output -   write the secret even when standard output is a terminal
   --json       print {"pin": ..., "bytes": ..., "milliseconds": ...}
                instead of the secret
+  --etc DIR    default /etc/fetch-luks-key: its config.yaml names key servers
 
 example:
   fetch-luks-key open /etc/fetch-luks-key/volumes/data.jwe |
@@ -24,7 +27,9 @@ example:
 `,
 
   async run(args, world) {
-    const { values, positionals } = parseCommandLine('open', args, outputOptions, ['FILE']);
+    const { values, positionals } = parseCommandLine('open', args, { ...outputOptions, ...etcOption }, [
+      'FILE',
+    ]);
     const [path = ''] = positionals;
     checkOutput('open', values);
     if (world.standardOutputIsTerminal() && values.output === undefined && !values.json) {
@@ -33,10 +38,12 @@ example:
       });
     }
     const sealed = await read(path, world);
+    const servers = await keyServersOf(await loadConfig(world.files, values.etc), world.serverWorld);
     const startMs = world.clock.nowMs();
     const leftovers: Promise<unknown>[] = [];
     const context = {
       ...world,
+      servers,
       attempt: tryOnce,
       afterwards: (leftover: Promise<unknown>) => leftovers.push(leftover),
     };

@@ -1,18 +1,21 @@
 import { AppError } from '../base/errors.ts';
 import { limits } from '../base/limits.ts';
+import { loadConfig } from '../config/load.ts';
 import { shown } from '../jwe/compact.ts';
 import { seal } from '../pins/table.ts';
-import { type Command, parseCommandLine } from './command.ts';
+import { keyServersOf } from '../remote/key-servers.ts';
+import { type Command, etcOption, parseCommandLine } from './command.ts';
 
 export const sealCommand: Command = {
   name: 'seal',
   summary: 'seal a secret from standard input: prints the sealed key',
-  help: `usage: fetch-luks-key seal PIN CONFIG [-y] [--json] < SECRET > SEALED-KEY
+  help: `usage: fetch-luks-key seal PIN CONFIG [-y] [--json] [--etc DIR]
+                           < SECRET > SEALED-KEY
 
 Seals standard input to a policy, in the calling convention and the format of
 'clevis encrypt'. All of standard input is the secret: a final newline counts.
 
-  PIN      tpm2, tang or sss
+  PIN      tpm2, tang, remote or sss
   CONFIG   the pin's configuration, JSON; for
 
     tpm2   {"pcr_bank": "sha256", "pcr_ids": "7", "pcr_digest": BASE64URL}
@@ -22,11 +25,14 @@ Seals standard input to a policy, in the calling convention and the format of
            and under a parent key of "hash" (sha256) and "key" (ecc or rsa).
     tang   {"url": URL, "thp": THUMBPRINT, "adv": FILE-OR-OBJECT}
            With neither thp nor adv the thumbprints are shown, and you decide.
+    remote {"server": NAME, "crv": "P-256"}
+           A key server that this machine has joined; P-521 on request.
     sss    {"t": K, "pins": {PIN: CONFIG-OR-LIST, ...}}
            K of the pins are needed to open it; without t, one.
 
   -y, --yes    trust a Tang server's keys without being asked
       --json   print {"sealed-key": ..., "pin": ...}
+      --etc DIR  default /etc/fetch-luks-key: its config.yaml names key servers
 
 example:
   umask 077
@@ -40,7 +46,7 @@ example:
     const { values, positionals } = parseCommandLine(
       'seal',
       args,
-      { yes: { type: 'boolean', short: 'y' }, json: { type: 'boolean' } },
+      { yes: { type: 'boolean', short: 'y' }, json: { type: 'boolean' }, ...etcOption },
       ['PIN', 'CONFIG'],
     );
     const [pin = '', configText = ''] = positionals;
@@ -52,7 +58,8 @@ example:
       });
     }
     const confirm = values.yes ? async () => {} : world.confirm;
-    const sealedKey = await seal(pin, config, secret, { ...world, confirm });
+    const servers = await keyServersOf(await loadConfig(world.files, values.etc), world.serverWorld);
+    const sealedKey = await seal(pin, config, secret, { ...world, servers, confirm });
     // `clevis decrypt` ends with status 1 when a newline follows, although it has opened it.
     const newline = world.standardOutputIsTerminal() ? '\n' : '';
     world.print(values.json ? `${JSON.stringify({ 'sealed-key': sealedKey, pin })}\n` : sealedKey + newline);

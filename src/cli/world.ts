@@ -1,4 +1,4 @@
-import type { Connection } from '../base/ports.ts';
+import type { Connection, DurableFiles } from '../base/ports.ts';
 import type { Secret } from '../base/secret.ts';
 import type { HandlerWorld } from '../handler/handle.ts';
 
@@ -6,6 +6,10 @@ import type { HandlerWorld } from '../handler/handle.ts';
 export interface World extends HandlerWorld {
   /** Aborts on SIGTERM and SIGINT. */
   readonly signal: AbortSignal;
+  /** What must not be lost. */
+  readonly durable: DurableFiles;
+  /** @throws AppError `unavailable`, `tool-missing` where the TPM cannot; `stopped` */
+  encryptIdentity(pem: Buffer): Promise<Buffer>;
   standardOutputIsTerminal(): boolean;
   /** @throws AppError `usage` when systemd passed no connection */
   takeConnection(): Connection;

@@ -1,5 +1,5 @@
 import * as v from 'valibot';
-import { fromBase64url } from '../base/bytes.ts';
+import { parseKeyPin } from '../base/key-pin.ts';
 import { path, read } from './field.ts';
 
 /** A key server that this machine has joined. */
@@ -15,7 +15,7 @@ export interface ServerSettings {
 /** A field that is missing is read as null, and told as any other wrong value is. */
 const entries = {
   url: v.optional(read(parseOrigin, 'an https:// URL without path, user name and password'), null),
-  pin: v.optional(read(parsePin, 'sha256/ and 43 characters of base64url'), null),
+  pin: v.optional(read(parseKeyPin, 'sha256/ and 43 characters of base64url'), null),
   identity: v.optional(path, null),
 };
 
@@ -30,12 +30,6 @@ export function serverSettings({ url, pin, identity }: v.InferOutput<typeof serv
 /** Names are shown, and are part of file names. */
 export function isServerName(text: string): boolean {
   return /^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$/.test(text);
-}
-
-/** `sha256/BASE64URL` of a SubjectPublicKeyInfo. @returns null when `value` is not that */
-export function parsePin(value: unknown): Buffer | null {
-  const [, text] = (typeof value === 'string' && /^sha256\/([A-Za-z0-9_-]{43})$/.exec(value)) || [];
-  return text === undefined ? null : fromBase64url(text);
 }
 
 function parseOrigin(value: unknown): URL | null {

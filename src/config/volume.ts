@@ -1,11 +1,11 @@
 import * as v from 'valibot';
+import { parseKeyPin } from '../base/key-pin.ts';
 import { limits } from '../base/limits.ts';
 import { type PinName, pinNames } from '../pins/pin.ts';
 import { tangUrl } from '../pins/tang-server.ts';
 import type { UrlSettings, VolumeSettings } from './config.ts';
 import { list, path, read } from './field.ts';
 import { parseDuration, parseSize } from './quantity.ts';
-import { parsePin } from './server.ts';
 
 const allowedPins = pinNames.filter((name) => name !== 'sss');
 const PINS = `a list of ${allowedPins.join(', ')}`;
@@ -17,7 +17,7 @@ const entries = {
   ca: v.optional(path),
   'client-certificate': v.optional(path),
   'client-key': v.optional(path),
-  pin: v.optional(read(parsePin, 'sha256/ and 43 characters of base64url')),
+  pin: v.optional(read(parseKeyPin, 'sha256/ and 43 characters of base64url')),
   'allow-plaintext': v.optional(v.boolean('true or false')),
   'max-size': v.optional(
     read(parseMaxSize, `a size with its unit (512B, 16KiB) from 1B to ${limits.keyBytes / 1024}KiB`),

@@ -5,6 +5,8 @@ import type { VolumeName } from '../base/names.ts';
 import type { Clock, Connection, Files, Http, Logger, Random } from '../base/ports.ts';
 import { settingsFor } from '../config/config.ts';
 import { loadConfig } from '../config/load.ts';
+import { keyServersOf } from '../remote/key-servers.ts';
+import type { ServerWorld } from '../remote/server-world.ts';
 import type { Tpm } from '../tpm/tpm.ts';
 import { locate, type Places } from './locate.ts';
 import { type OpenedKey, openKey } from './open.ts';
@@ -20,6 +22,7 @@ export interface HandlerWorld {
   readonly http: Http;
   readonly tpm: Tpm;
   readonly journal: Logger;
+  readonly serverWorld: ServerWorld;
 }
 
 /**
@@ -84,10 +87,12 @@ async function keyFor(
   signal: AbortSignal,
   leftovers: Promise<unknown>[],
 ): Promise<OpenedKey> {
-  const settings = settingsFor(await loadConfig(world.files, places.etc), volume);
+  const config = await loadConfig(world.files, places.etc);
+  const settings = settingsFor(config, volume);
+  const servers = await keyServersOf(config, world.serverWorld);
   const attempt = keepTrying(world.clock, world.random, settings);
   const located = await locate(volume, { ...places, settings, files: world.files, attempt, signal });
-  return openKey(located, attempt, world, signal, leftovers);
+  return openKey(located, attempt, { ...world, servers }, signal, leftovers);
 }
 
 /** What was thrown last is often only the consequence. */

@@ -19,7 +19,7 @@ export interface OpenedKey extends Disposable {
 export async function openKey(
   located: Located,
   attempt: OpenContext['attempt'],
-  world: HandlerWorld,
+  world: HandlerWorld & Pick<OpenContext, 'servers'>,
   signal: AbortSignal,
   leftovers: Promise<unknown>[],
 ): Promise<OpenedKey> {

@@ -4,9 +4,11 @@ import {
   fstatSync,
   fsyncSync,
   ftruncateSync,
+  mkdirSync,
   openSync,
   readFileSync,
   renameSync,
+  rmSync,
   statSync,
   writeSync,
 } from 'node:fs';
@@ -26,6 +28,16 @@ export const durableFiles: DurableFiles = {
   rename(from, to) {
     attempt(to, () => renameSync(from, to));
     syncFolder(to);
+  },
+
+  remove(path) {
+    attempt(path, () => rmSync(path, { force: true }));
+    syncFolder(path);
+  },
+
+  makeFolder(path) {
+    attempt(path, () => mkdirSync(path, { recursive: true, mode: 0o700 }));
+    syncFolder(path);
   },
 
   lines(path) {

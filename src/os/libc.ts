@@ -16,6 +16,7 @@ const { functions: libc } = dlopen(null, {
   socket: { arguments: ['i32', 'i32', 'i32'], return: 'i32' },
   bind: { arguments: ['i32', 'pointer', 'u32'], return: 'i32' },
   connect: { arguments: ['i32', 'pointer', 'u32'], return: 'i32' },
+  sendto: { arguments: ['i32', 'pointer', 'u64', 'i32', 'pointer', 'u32'], return: 'i64' },
   getsockopt: { arguments: ['i32', 'i32', 'i32', 'pointer', 'pointer'], return: 'i32' },
   __errno_location: { arguments: [], return: 'pointer' },
 });
@@ -150,6 +151,33 @@ export function connectFrom(from: Buffer, path: string): number {
     throw failed(`${call} ${path}`, errno === EACCES ? 'refused' : 'unavailable', errno);
   }
   return fd;
+}
+
+/**
+ * One datagram to the AF_UNIX socket at `to` (unix(7)), without waiting for room.
+ * @param to a path, or an abstract name with its leading NUL
+ * @throws AppError `unavailable` when nobody takes it
+ */
+export function sendDatagram(to: string, bytes: Uint8Array): void {
+  const AF_UNIX = 1;
+  const SOCK_DGRAM_CLOEXEC_NONBLOCK = 0o2004002;
+  const MSG_NOSIGNAL = 0x4000;
+  const fd = libc.socket(AF_UNIX, SOCK_DGRAM_CLOEXEC_NONBLOCK, 0);
+  if (fd < 0) throw failed('socket', 'unavailable', getInt32(errnoLocation));
+  const address = Buffer.concat([Buffer.from([AF_UNIX, 0]), Buffer.from(to)]);
+  const data = Buffer.from(bytes);
+  const size = BigInt(data.length);
+  const sent = libc.sendto(
+    fd,
+    getRawPointer(data),
+    size,
+    MSG_NOSIGNAL,
+    getRawPointer(address),
+    address.length,
+  );
+  const errno = getInt32(errnoLocation);
+  closeSync(fd);
+  if (sent !== size) throw failed(`sendto ${to}`, 'unavailable', errno);
 }
 
 /**

@@ -4,6 +4,7 @@ import { isIP, type Socket } from 'node:net';
 import { connect, createSecureContext, type SecureContext, type TLSSocket } from 'node:tls';
 import { AppError } from '../base/errors.ts';
 import type { TlsSettings } from '../base/ports.ts';
+import { printable } from '../base/printable.ts';
 import { established } from './established.ts';
 
 /**
@@ -59,7 +60,7 @@ function contextOf(settings: TlsSettings, systemStore: string): SecureContext {
       ca: ca ?? [],
       cert: clientCertificate,
       key: clientKey,
-      minVersion: 'TLSv1.2',
+      minVersion: settings.minVersion ?? 'TLSv1.2',
       secureOptions: constants.SSL_OP_NO_TICKET | constants.SSL_OP_NO_RENEGOTIATION,
     });
   } catch (cause) {
@@ -124,9 +125,9 @@ const unknownAuthority = [
 /** @param code OpenSSL's name of the fault (X509_STORE_CTX_get_error(3)), or Node's for a wrong name */
 function certificateFault(certificate: X509Certificate, host: string, code: string): string {
   if (unknownAuthority.includes(code))
-    return `certificate of an unknown authority, ${plain(certificate.issuer)}`;
+    return `certificate of an unknown authority, ${printable(certificate.issuer)}`;
   if (code === 'ERR_TLS_CERT_ALTNAME_INVALID') {
-    return `certificate of another name: expected ${host}, got ${plain(certificate.subjectAltName ?? 'none')}`;
+    return `certificate of another name: expected ${host}, got ${printable(certificate.subjectAltName ?? 'none')}`;
   }
   const now = new Date();
   if (code === 'CERT_HAS_EXPIRED' && certificate.validToDate < now) {
@@ -136,12 +137,6 @@ function certificateFault(certificate: X509Certificate, host: string, code: stri
     return `certificate valid from ${certificate.validFromDate.toISOString()}, by our clock it is ${now.toISOString()}`;
   }
   return `certificate refused: ${code}`;
-}
-
-/** A stranger's text, fit for a line of the journal. */
-function plain(text: string): string {
-  const line = text.replace(/[^ -~]+/g, ' ');
-  return line.length > 100 ? `${line.slice(0, 100)}…` : line;
 }
 
 function reasonOf(thrown: unknown): string {

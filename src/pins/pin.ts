@@ -3,14 +3,45 @@ import type { Secret } from '../base/secret.ts';
 import type { Jwe } from '../jwe/compact.ts';
 import type { Tpm } from '../tpm/tpm.ts';
 
-export const pinNames = ['tpm2', 'tang', 'sss'] as const;
+export const pinNames = ['tpm2', 'tang', 'remote', 'sss'] as const;
 export type PinName = (typeof pinNames)[number];
 
 /** One pin of a sealed key, for config.yaml's `allow` and for people. */
 export interface PinUse {
   readonly pin: PinName;
-  /** Where it goes on the network. */
+  /** The Tang server that it asks. */
   readonly url?: string;
+  /** The key server that it asks, by SHA-256 of its key's SubjectPublicKeyInfo, and for which of its keys. */
+  readonly server?: Buffer;
+  readonly kid?: string;
+}
+
+/** A key server that this machine has joined (docs/PROTOCOL.md), who it is proven by its key. */
+export interface KeyServer {
+  readonly name: string;
+  readonly pinSha256: Buffer;
+  /**
+   * Makes an exchange key. @param alive SHA-256 of the alive proof, base64url
+   * @returns its id and its public JWK, unchecked
+   * @throws AppError `unavailable`, `refused`, `waiting`, `stopped`
+   */
+  createKey(
+    crv: 'P-256' | 'P-521',
+    alive: string,
+    signal: AbortSignal,
+  ): Promise<{ kid: string; key: unknown }>;
+  /**
+   * The exchange. @param blinded a point as JWK
+   * @returns the answered point as JWK, unchecked
+   * @throws AppError `unavailable`, `refused`, `waiting` (an operator may act), `stopped`
+   */
+  recover(kid: string, blinded: object, signal: AbortSignal): Promise<unknown>;
+}
+
+/** The key servers that config.yaml names. */
+export interface KeyServers {
+  byName(name: string): KeyServer | null;
+  byPin(pinSha256: Uint8Array): KeyServer | null;
 }
 
 /** What opening may use. */
@@ -18,6 +49,7 @@ export interface OpenContext {
   readonly tpm: Tpm;
   readonly http: Http;
   readonly random: Random;
+  readonly servers: KeyServers;
   /**
    * Runs `once`, and runs it again after a pause while it throws `unavailable` or `waiting`, until the caller's
    * patience ends.
@@ -34,6 +66,9 @@ export interface SealContext {
   readonly http: Http;
   readonly random: Random;
   readonly files: Files;
+  readonly servers: KeyServers;
+  /** The secret that is sealed in the end, of which a nested pin gets a share. */
+  readonly whole: Secret;
   readonly signal: AbortSignal;
   /**
    * Shows `lines` and asks the person at the terminal.

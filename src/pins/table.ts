@@ -3,11 +3,12 @@ import { limits } from '../base/limits.ts';
 import type { Secret } from '../base/secret.ts';
 import { damaged, isObject, parseCompact, shown } from '../jwe/compact.ts';
 import { type Pin, pinNames, type SealContext, type SealedKey } from './pin.ts';
+import { remote } from './remote.ts';
 import { sss } from './sss.ts';
 import { tang } from './tang.ts';
 import { tpm2 } from './tpm2.ts';
 
-const pins: readonly Pin[] = [tpm2, tang, sss];
+const pins: readonly Pin[] = [tpm2, tang, remote, sss];
 
 /**
  * Reads a sealed key with all that is nested in it.
@@ -31,7 +32,7 @@ export function parseSealedKey(text: string): SealedKey {
     );
   };
   const sealed = parseAt(text, 1);
-  const onNetwork = sealed.uses.filter((use) => use.url !== undefined).length;
+  const onNetwork = sealed.uses.filter((use) => use.pin === 'tang' || use.pin === 'remote').length;
   if (onNetwork > limits.networkPins) {
     throw damaged(`expected at most ${limits.networkPins} pins on the network, got ${onNetwork}`);
   }
@@ -47,14 +48,14 @@ export async function seal(
   name: string,
   config: unknown,
   secret: Secret,
-  context: Omit<SealContext, 'seal'>,
+  context: Omit<SealContext, 'seal' | 'whole'>,
 ): Promise<string> {
-  const pin = pins.find((one) => one.name === name);
-  if (pin === undefined) {
-    throw new AppError('bad-config', `pin: expected one of ${pinNames.join(', ')}, got ${shown(name)}`);
-  }
-  return pin.seal(config, secret, {
-    ...context,
-    seal: (inner, cfg, part) => seal(inner, cfg, part, context),
-  });
+  const sealPart = (inner: string, own: unknown, part: Secret): Promise<string> => {
+    const pin = pins.find((one) => one.name === inner);
+    if (pin === undefined) {
+      throw new AppError('bad-config', `pin: expected one of ${pinNames.join(', ')}, got ${shown(inner)}`);
+    }
+    return pin.seal(own, part, { ...context, whole: secret, seal: sealPart });
+  };
+  return await sealPart(name, config, secret);
 }

@@ -2,10 +2,9 @@ import { AppError } from '../base/errors.ts';
 import { limits } from '../base/limits.ts';
 import type { Secret } from '../base/secret.ts';
 import { type Advertisement, readAdvertisement } from '../exchange/advertisement.ts';
-import { contentKeyFrom, generateEphemeral } from '../exchange/agreement.ts';
 import { hasThumbprint, isThumbprint, type Malformed, thumbprint, toJwk } from '../exchange/jwk.ts';
 import { isObject, shown } from '../jwe/compact.ts';
-import { encryptCompact } from '../jwe/content.ts';
+import { sealTo } from './exchange.ts';
 import type { SealContext } from './pin.ts';
 import { askTang, tangUnavailable, tangUrl } from './tang-server.ts';
 
@@ -29,16 +28,8 @@ export async function sealTang(config: unknown, secret: Secret, context: SealCon
   await checkTrust(settings, advertisement, context);
   const [serverKey] = advertisement.exchangeKeys;
   if (serverKey === undefined) throw new Error('an advertisement was read that has no exchange key');
-  const ephemeral = generateEphemeral(serverKey.curve);
-  using shared = await ephemeral.agree(serverKey);
-  using contentKey = contentKeyFrom(shared);
-  const header = {
-    alg: 'ECDH-ES',
-    clevis: { pin: 'tang', tang: { adv: advertisement.jwks, url: settings.urlText } },
-    epk: toJwk(ephemeral.point),
-    kid: thumbprint(toJwk(serverKey), 'S256'),
-  };
-  return encryptCompact(header, contentKey, secret, context.random);
+  const clevis = { pin: 'tang', tang: { adv: advertisement.jwks, url: settings.urlText } };
+  return sealTo(serverKey, clevis, secret, context.random);
 }
 
 function parseConfig(config: unknown): TangConfig {

@@ -1,10 +1,9 @@
 import type { Secret } from '../base/secret.ts';
-import { contentKeyFrom } from '../exchange/agreement.ts';
 import type { EcPoint } from '../exchange/curve.ts';
 import { type EcJwk, hasThumbprint, isThumbprint, parseEcKey, toJwk } from '../exchange/jwk.ts';
 import { startRecovery } from '../exchange/recovery.ts';
 import { damaged, isObject, type Jwe, shown } from '../jwe/compact.ts';
-import { decryptContent } from '../jwe/content.ts';
+import { openWith, ownPoint } from './exchange.ts';
 import { pinHeader } from './header.ts';
 import type { OpenContext, Pin } from './pin.ts';
 import { sealTang } from './tang-seal.ts';
@@ -58,12 +57,7 @@ function exchangeOf(jwe: Jwe, adv: unknown): Exchange {
   const serverKey = parseEcKey(named, (reason) =>
     damaged(`header field clevis.tang.adv, key ${kid}: ${reason}`),
   );
-  const epk = parseEcKey(jwe.header.epk, (reason) => damaged(`header field epk: ${reason}`));
-  if (epk.curve !== serverKey.curve) {
-    throw damaged(
-      `header field epk: expected crv "${serverKey.curve.name}" as key ${kid}, got "${epk.curve.name}"`,
-    );
-  }
+  const epk = ownPoint(jwe, serverKey);
   return { kid, epk, serverKey };
 }
 
@@ -85,21 +79,11 @@ async function recover(sealed: SealedByTang, { http }: OpenContext, signal: Abor
       `answer: expected crv "${sealed.epk.curve.name}", got "${answer.curve.name}"`,
     );
   }
-  const plaintext = firstThatOpens(sealed.jwe, await recovery.unblind(answer));
+  const plaintext = await openWith(sealed.jwe, recovery, answer);
   if (plaintext === null) {
     throw tangUnavailable(place, 'the answer does not open the sealed key', {
       hint: 'either something on the way changed the answer, or the sealed key is damaged',
     });
-  }
-  return plaintext;
-}
-
-function firstThatOpens(jwe: Jwe, candidates: readonly Secret[]): Secret | null {
-  let plaintext: Secret | null = null;
-  for (const candidate of candidates) {
-    using shared = candidate;
-    using key = contentKeyFrom(shared);
-    plaintext ??= decryptContent(jwe, key);
   }
   return plaintext;
 }

@@ -1,4 +1,5 @@
 import * as v from 'valibot';
+import { type ErrorCode, exitStatusOf } from '../base/errors.ts';
 import { machineName, ms } from './field.ts';
 
 /** What an operator may change of a machine's policy (docs/PROTOCOL.md); what is absent stays as it is. */
@@ -65,3 +66,10 @@ export interface OperatorResponses {
   /** One JSON line each (src/server/audit/export.ts). */
   readonly audit: { readonly lines: readonly string[]; readonly last: number };
 }
+
+/** What is not done, and why: an operator is told all. Status 400; 500 for a defect. */
+export const operatorFault = v.object({
+  code: v.picklist(Object.keys(exitStatusOf) as [ErrorCode, ...ErrorCode[]]),
+  message: v.string(),
+  hint: v.nullable(v.string()),
+});

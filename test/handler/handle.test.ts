@@ -29,6 +29,9 @@ const nothing: Files = {
   mode: async () => null,
 };
 
+/** No server is configured: whatever is asked of one throws. */
+const serverWorld = {} as HandlerWorld['serverWorld'];
+
 /** Waits for nobody's cleaning up. */
 const clock = { nowMs: () => performance.now(), sleep: async () => {} };
 
@@ -36,7 +39,7 @@ function worldWith(files: Files) {
   const lines: string[] = [];
   const at = (priority: number) => (line: string) => void lines.push(`<${priority}>${line}`);
   const journal: Logger = { info: at(6), warning: at(4), error: at(3) };
-  const world: HandlerWorld = { clock, random, files, http, tpm: {} as Tpm, journal };
+  const world: HandlerWorld = { clock, random, files, http, tpm: {} as Tpm, journal, serverWorld };
   return { world, lines };
 }
 

@@ -1,3 +1,4 @@
+import { Secret } from '../../src/base/secret.ts';
 import { files } from '../../src/os/files.ts';
 import { http } from '../../src/os/http.ts';
 import { random } from '../../src/os/random.ts';
@@ -11,12 +12,15 @@ const noTpm = new Proxy({} as Tpm, {
   },
 });
 
+const noServers = { byName: () => null, byPin: () => null };
+
 /** The real network and files, one try, and no TPM. */
 export function openContext(overrides: Partial<OpenContext> = {}): OpenContext {
   return {
     tpm: noTpm,
     http,
     random,
+    servers: noServers,
     attempt: (_title, signal, once) => once(signal),
     afterwards() {},
     ...overrides,
@@ -30,6 +34,8 @@ export function sealContext(overrides: Partial<SealContext> = {}): SealContext {
     http,
     random,
     files,
+    servers: noServers,
+    whole: new Secret(Buffer.alloc(0)),
     signal: new AbortController().signal,
     confirm(lines) {
       throw new Error(`asked: ${lines.join(' ')}`);

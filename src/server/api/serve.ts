@@ -1,5 +1,6 @@
 import { AppError } from '../../base/errors.ts';
-import type { Logger } from '../../base/ports.ts';
+import type { Logger, Random } from '../../base/ports.ts';
+import { printable } from '../../base/printable.ts';
 import { type RefusalCode, refusalStatus } from '../../wire/refusal.ts';
 import type { App } from './app.ts';
 import { Refused } from './machine.ts';
@@ -38,20 +39,38 @@ const messages: Readonly<Record<RefusalCode, string>> = {
 /** Answers a machine. What goes wrong is logged with the request's id, which is all that the machine learns of it. */
 export async function serve(app: App, incoming: Incoming, log: Logger): Promise<Outgoing> {
   const { method, path, body, address: from, clientPin, signal } = incoming;
-  const requestId = app.random.bytes(9).toString('base64url');
+  const requestId = newRequestId(app.random);
   try {
     const { route, kid } = routeFor(method, path);
     const answer = await route.handle(app, { from, requestId, clientPin }, kid, body, signal);
     if (route.answers === 'json') return { status: 200, json: answer };
     return { status: 200, events: answer as AsyncIterable<unknown> };
   } catch (thrown) {
-    const code = codeOf(thrown);
     const reason = thrown instanceof Error ? thrown.message : String(thrown);
-    const line = `${from} ${method} ${path}: ${code}: ${reason} [${requestId}]`;
-    if (code === 'unavailable') log.error(line);
-    else log.warning(line);
-    return { status: refusalStatus[code], json: { code, message: messages[code], 'request-id': requestId } };
+    const where = `${from} ${method} ${printable(path)}`;
+    return refused({ code: codeOf(thrown), reason, where, requestId }, log);
   }
+}
+
+export interface Refusal {
+  readonly code: RefusalCode;
+  /** Inside: for the log alone. It may hold a stranger's text. */
+  readonly reason: string;
+  readonly where: string;
+  readonly requestId: string;
+}
+
+/** What whoever was refused is told; why, under the same id, the log. @param log null for one of a flood */
+export function refused({ code, reason, where, requestId }: Refusal, log: Logger | null): Outgoing {
+  const line = `${where}: ${code}: ${reason.replace(/[^ -~]+/g, ' ').slice(0, 500)} [${requestId}]`;
+  if (code === 'unavailable') log?.error(line);
+  else log?.warning(line);
+  return { status: refusalStatus[code], json: { code, message: messages[code], 'request-id': requestId } };
+}
+
+/** Shown to people, who name it to approve a request: 12 characters. */
+export function newRequestId(random: Random): string {
+  return random.bytes(9).toString('base64url');
 }
 
 function codeOf(thrown: unknown): RefusalCode {

@@ -1,0 +1,149 @@
+import { createPrivateKey } from 'node:crypto';
+import { AppError, asAppError, exitStatusOf } from '../base/errors.ts';
+import { keyPinText } from '../base/key-pin.ts';
+import { limits } from '../base/limits.ts';
+import { main } from '../cli/server/main.ts';
+import type { OperatorWorld, ServeOptions } from '../cli/server/world.ts';
+import { clock } from '../os/clock.ts';
+import { durableFiles } from '../os/durable-files.ts';
+import { files } from '../os/files.ts';
+import { serveHttps } from '../os/https-server.ts';
+import { journal } from '../os/journal.ts';
+import { exitNow } from '../os/libc.ts';
+import { listeningSockets } from '../os/listen-fds.ts';
+import { serveLocally } from '../os/local-server.ts';
+import { locksIn } from '../os/locks.ts';
+import { serviceManager } from '../os/notify.ts';
+import { askOperatorSocket } from '../os/operator-client.ts';
+import { random } from '../os/random.ts';
+import { print, say } from '../os/standard-streams.ts';
+import { confirm } from '../os/terminal.ts';
+import type { Alert, App } from '../server/api/app.ts';
+import { AuditHeads } from '../server/api/audit-heads.ts';
+import { machineFront } from '../server/front/machine-front.ts';
+import { operatorFront } from '../server/front/operator-front.ts';
+import { ownIdentity, readIdentity } from '../server/front/own-identity.ts';
+import { revoked } from '../server/machine/operator.ts';
+import type { MachineState } from '../server/machine/state.ts';
+import { MasterKey } from '../server/master/master-key.ts';
+import { openStore } from '../server/store/open.ts';
+
+// Exchanges run in the pool: one for each processor, and some for files and names.
+process.env['UV_THREADPOOL_SIZE'] ??= '8';
+
+const stop = new AbortController();
+for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => stop.abort());
+process.on('uncaughtException', (thrown) => {
+  stop.abort(asAppError(thrown));
+  setTimeout(() => exitNow(exitStatusOf.bug), limits.serverStopMs);
+});
+
+const identityPath = (state: string) => `${state}/identity.pem`;
+
+async function serve(options: ServeOptions): Promise<void> {
+  const { state, signal } = { ...options, signal: stop.signal };
+  const sockets = listeningSockets(process.env, ['luks-key-server']);
+  const manager = serviceManager(process.env);
+  const made = { files, durable: durableFiles, random };
+  const identity =
+    options.identity === null
+      ? await ownIdentity(identityPath(state), 'luks-key-server', made)
+      : await readIdentity(options.identity, files);
+  if (identity === null) throw new AppError('bad-config', `${options.identity}: no such file`);
+  using masterKey = new MasterKey(await masterKeyBytes(state));
+  const store = await openStore({
+    location: await locationOf(options.store),
+    tombstones: `${state}/tombstones`,
+    masterKeys: [masterKey],
+    asRevoked: (before) => ({ ...revoked(before as unknown as MachineState) }),
+    clock,
+    wallMs: Date.now,
+    random,
+    files: durableFiles,
+    locks: locksIn(state),
+    signal,
+  });
+  const heads = new AuditHeads(store, createPrivateKey(identity.key));
+  const app: App = { store, random, alert: tell, latestHead: () => heads.latest };
+  const place = sockets.has('luks-key-server')
+    ? { fd: sockets.get('luks-key-server') ?? 3 }
+    : { host: options.host, port: options.port };
+  const { certificate, key } = identity;
+  const https = { certificate, key, asksForKey: true, place };
+  const machines = await serveHttps(https, machineFront({ app, log: journal, clock }));
+  const operators = await serveLocally(options.socket, operatorFront(app, journal));
+  journal.info(`serving machines on port ${machines.port} as ${keyPinText(identity.pinSha256)}`);
+  manager.ready();
+  try {
+    await heartbeat(signal, async () => {
+      await store.tick();
+      await heads.sign();
+      manager.alive();
+    });
+  } finally {
+    manager.stopping();
+    await Promise.all([machines.stop(), operators.stop()]);
+    await store.close();
+  }
+  if (signal.reason instanceof AppError) throw signal.reason;
+}
+
+/** The lease clock goes on, and what happened is signed, until the server stops. A store that is away is tried again. */
+async function heartbeat(signal: AbortSignal, beat: () => Promise<void>): Promise<void> {
+  while (!signal.aborted) {
+    await beat().catch((thrown: unknown) => journal.error(`store: ${asAppError(thrown).message}`));
+    await clock.sleep(limits.serverBeatMs, signal).catch(() => {});
+  }
+}
+
+function tell({ kind, machine, from, requestId, text }: Alert): void {
+  const parts = [
+    `alert ${kind}: ${machine}`,
+    from === null ? '' : `from ${from}`,
+    text ?? '',
+    `[${requestId}]`,
+  ];
+  journal.warning(parts.filter((part) => part !== '').join(' '));
+}
+
+/** The credential that systemd opened for us, else a file of our own. @throws AppError `bad-config`, `unavailable` */
+async function masterKeyBytes(state: string): Promise<Buffer> {
+  const { CREDENTIALS_DIRECTORY: credentials } = process.env;
+  const given = credentials === undefined ? null : await files.read(`${credentials}/master-key`, 256);
+  const path = `${state}/master-key`;
+  const text = given ?? (await files.read(path, 256));
+  if (text !== null) return Buffer.from(text.toString('latin1').trim(), 'base64url');
+  const bytes = random.bytes(32);
+  durableFiles.create(`${path}.new`);
+  durableFiles.append(`${path}.new`, [bytes.toString('base64url')]);
+  durableFiles.rename(`${path}.new`, path);
+  return bytes;
+}
+
+/** A postgres:// URL has a password in it, which has no place in an argument: `file:PATH` says where it is. */
+async function locationOf(store: string): Promise<string> {
+  if (!store.startsWith('file:')) return store;
+  const path = store.slice('file:'.length);
+  const text = await files.read(path, 4096);
+  if (text === null) throw new AppError('bad-config', `${path}: no such file`);
+  return text.toString().trim();
+}
+
+const world: OperatorWorld = {
+  signal: stop.signal,
+  serve,
+  ask: (socket, request) => askOperatorSocket(socket, request, stop.signal),
+  async serverPin(state) {
+    const identity = await readIdentity(identityPath(state), files);
+    if (identity !== null) return keyPinText(identity.pinSha256);
+    throw new AppError('bad-config', `${identityPath(state)}: no such file`, {
+      hint: 'the server makes it at its first start; or say --state',
+    });
+  },
+  nowMs: Date.now,
+  print,
+  say,
+  confirm: (lines, question) => confirm(lines, question, stop.signal),
+};
+
+void main(process.argv.slice(2), world).then(exitNow);

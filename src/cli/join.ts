@@ -1,0 +1,145 @@
+import { AppError, asAppError } from '../base/errors.ts';
+import { keyPinText, parseKeyPin } from '../base/key-pin.ts';
+import { limits } from '../base/limits.ts';
+import { withServer } from '../config/edit.ts';
+import { loadConfig } from '../config/load.ts';
+import { isServerName } from '../config/server.ts';
+import { identityToPem, makeIdentity } from '../identity/identity.ts';
+import { ask, connectTo } from '../remote/key-server.ts';
+import { join as joinWire } from '../wire/machine.ts';
+import { type Command, etcOption, parseCommandLine } from './command.ts';
+import type { World } from './world.ts';
+
+export const joinCommand: Command = {
+  name: 'join',
+  summary: 'join a key server: reads its invitation from standard input',
+  help: `usage: fetch-luks-key join [--name NAME] [--etc DIR] [--json] < LINE
+
+Reads the line that 'luks-key-server invite' printed, makes this machine's key
+for that server, and uses the invitation up. The server is known by its key,
+which the line names, from then on. This machine's key is kept encrypted to the
+TPM where there is one, else in a file of mode 0600.
+
+  --name NAME   what to call the server here; default: its host's name
+  --etc DIR     default /etc/fetch-luks-key
+  --json        print {"server", "machine", "status", "fingerprint",
+                "protected-with-tpm"}
+
+example:
+  ssh root@keys luks-key-server invite nas --url https://keys.example:7443 |
+    fetch-luks-key join
+`,
+
+  async run(args, world) {
+    const options = { ...etcOption, name: { type: 'string' }, json: { type: 'boolean' } } as const;
+    const { values } = parseCommandLine('join', args, options);
+    using line = await world.readStandardInput(limits.invitationLineBytes);
+    const invitation = parseLine(line.reveal().toString('latin1'));
+    const server = values.name ?? invitation.url.hostname.replace(/^\[|\]$/g, '').replaceAll(':', '-');
+    if (!isServerName(server)) {
+      throw new AppError(
+        'usage',
+        `join: --name: expected letters, digits, dots, _ and -, got ${JSON.stringify(server)}`,
+      );
+    }
+    const config = await loadConfig(world.files, values.etc);
+    if (config.servers.has(server)) {
+      throw new AppError('usage', `join: there is a server ${server} already`, {
+        hint: `fetch-luks-key leave ${server}, or give this one another --name`,
+      });
+    }
+    const joined = await join(invitation, server, values.etc, world);
+    if (values.json) {
+      world.print(`${JSON.stringify({ server, machine: joined.name, ...joined.told })}\n`);
+      return 0;
+    }
+    world.print(
+      `joined ${server} as ${joined.name}\n` +
+        `  server       ${invitation.url.origin}, ${keyPinText(invitation.pinSha256)}\n` +
+        `  fingerprint  ${joined.told.fingerprint}\n` +
+        `  our key      ${joined.path}, ${joined.told['protected-with-tpm'] ? 'encrypted to the TPM' : 'as it is'}\n`,
+    );
+    if (joined.told.status === 'locked') {
+      world.say(`compare the fingerprint on the server, then there: luks-key-server allow ${joined.name}`);
+    }
+    return 0;
+  },
+};
+
+interface Invitation {
+  readonly url: URL;
+  readonly pinSha256: Buffer;
+  readonly name: string;
+  readonly invitation: string;
+}
+
+/** `https://HOST:PORT/#pin=…&name=…&invitation=…` @throws AppError `usage` */
+function parseLine(text: string): Invitation {
+  const url = URL.parse(text.trim());
+  const fields = new URLSearchParams(url?.hash.slice(1));
+  const pinSha256 = parseKeyPin(`sha256/${fields.get('pin')}`);
+  const [name, invitation] = [fields.get('name'), fields.get('invitation')];
+  if (
+    url?.protocol === 'https:' &&
+    pinSha256 !== null &&
+    name !== null &&
+    /^[\w-]{43}$/.test(invitation ?? '')
+  ) {
+    return { url: new URL(url.origin), pinSha256, name, invitation: invitation ?? '' };
+  }
+  // Not what it is: it may be a secret that was meant for something else.
+  throw new AppError('usage', 'join: standard input: expected the line that luks-key-server invite prints', {
+    hint: 'it begins with https:// and has pin=, name= and invitation= in it',
+  });
+}
+
+/** Nothing is left behind when it fails; the invitation is used up last. */
+async function join(invitation: Invitation, server: string, etc: string, world: World) {
+  const { url, pinSha256, name } = invitation;
+  const identity = makeIdentity(name, world.random);
+  const path = `${etc}/identity/${server}`;
+  const pem = identityToPem(identity);
+  const kept = await keepable(pem, world);
+  world.durable.makeFolder(`${etc}/identity`);
+  write(`${path}.new`, kept.bytes, world);
+  const tls = { clientCertificate: identity.certificate, clientKey: identity.key };
+  const connection = await connectTo({ url, pinSha256 }, tls, world.serverWorld.connector, world.signal);
+  try {
+    const body = { invitation: invitation.invitation };
+    const answer = await ask(connection, 'POST', '/v1/join', body, joinWire.response, world.signal);
+    world.durable.rename(`${path}.new`, path);
+    const file = `${etc}/config.yaml`;
+    const text = (await world.files.read(file, limits.configBytes))?.toString() ?? '';
+    const settings = { url: url.origin, pin: keyPinText(pinSha256), identity: path };
+    write(`${file}.new`, Buffer.from(withServer(text, server, settings)), world);
+    world.durable.rename(`${file}.new`, file);
+    const told = {
+      status: answer.status,
+      fingerprint: keyPinText(identity.pinSha256),
+      'protected-with-tpm': kept.byTpm,
+    };
+    return { name: answer.name, path, told };
+  } finally {
+    connection.close();
+    world.durable.remove(`${path}.new`);
+  }
+}
+
+/** Encrypted to the TPM where that works; else as it is, and somebody is told why. */
+async function keepable(pem: Buffer, world: World): Promise<{ bytes: Buffer; byTpm: boolean }> {
+  try {
+    return { bytes: await world.encryptIdentity(pem), byTpm: true };
+  } catch (thrown) {
+    const error = asAppError(thrown);
+    if (error.code !== 'unavailable' && error.code !== 'tool-missing') throw error;
+    world.say(
+      `warning: this machine's key is kept as it is, for root alone, as the TPM cannot protect it: ${error.message}`,
+    );
+    return { bytes: pem, byTpm: false };
+  }
+}
+
+function write(path: string, bytes: Buffer, world: World): void {
+  world.durable.create(path);
+  world.durable.append(path, bytes.toString('latin1').trimEnd().split('\n'));
+}

@@ -1,0 +1,37 @@
+import { AppError } from '../base/errors.ts';
+import { limits } from '../base/limits.ts';
+import { withServer } from '../config/edit.ts';
+import { loadConfig } from '../config/load.ts';
+import { type Command, etcOption, parseCommandLine } from './command.ts';
+
+export const leaveCommand: Command = {
+  name: 'leave',
+  summary: 'forget a key server, and this machine’s key for it',
+  help: `usage: fetch-luks-key leave SERVER [--etc DIR]
+
+Undoes join: SERVER goes out of config.yaml, and this machine's key for it is
+deleted. Sealed keys that need the server do not open any more.
+
+  --etc DIR   default /etc/fetch-luks-key
+
+example:
+  fetch-luks-key leave keys.example
+`,
+
+  async run(args, world) {
+    const { values, positionals } = parseCommandLine('leave', args, etcOption, ['SERVER']);
+    const [name = ''] = positionals;
+    const settings = (await loadConfig(world.files, values.etc)).servers.get(name);
+    if (settings === undefined) {
+      throw new AppError('usage', `leave: no server ${JSON.stringify(name)} in ${values.etc}/config.yaml`);
+    }
+    const file = `${values.etc}/config.yaml`;
+    const text = (await world.files.read(file, limits.configBytes))?.toString() ?? '';
+    world.durable.create(`${file}.new`);
+    world.durable.append(`${file}.new`, withServer(text, name, null).trimEnd().split('\n'));
+    world.durable.rename(`${file}.new`, file);
+    world.durable.remove(settings.identity);
+    world.print(`left ${name}\n`);
+    return 0;
+  },
+};

@@ -1,0 +1,142 @@
+import { AppError } from '../../base/errors.ts';
+import { parseDuration } from '../../config/quantity.ts';
+import type { OperatorRequest } from '../../wire/operator.ts';
+import { parseCommandLine } from '../command.ts';
+import { ask, socketHelp, socketOption } from './asking.ts';
+import { machineLine } from './list.ts';
+import type { OperatorWorld, ServerCommand } from './world.ts';
+
+/** Asks, and shows the machine as it is now. */
+async function decide(
+  world: OperatorWorld,
+  values: { readonly socket: string; readonly json: boolean },
+  request: OperatorRequest,
+): Promise<number> {
+  const { machine } = await ask<'machine'>(world, values.socket, request);
+  world.print(values.json ? `${JSON.stringify(machine)}\n` : `${machineLine(machine, world.nowMs())}\n`);
+  return 0;
+}
+
+function simple(name: 'lock' | 'allow', summary: string, explanation: string): ServerCommand {
+  return {
+    name,
+    summary,
+    help: `usage: luks-key-server ${name} NAME
+
+${explanation}
+
+${socketHelp}
+
+example:
+  luks-key-server ${name} nas
+`,
+    async run(args, world) {
+      const { values, positionals } = parseCommandLine(name, args, socketOption, ['NAME']);
+      return decide(world, values, { command: name, name: positionals[0] ?? '' });
+    },
+  };
+}
+
+export const lockCommand = simple(
+  'lock',
+  'release nothing to a machine until it is allowed',
+  'From the next request on, the machine gets nothing, whatever it shows. A machine\nthat runs is told at once.',
+);
+
+export const allowCommand = simple(
+  'allow',
+  'arm a locked machine again',
+  'Gives the machine a whole lease and its boots back. For one that joined again,\ncompare the fingerprint that show prints with that on the machine first.',
+);
+
+export const revokeCommand: ServerCommand = {
+  name: 'revoke',
+  summary: 'destroy the keys of a machine, for ever',
+  help: `usage: luks-key-server revoke NAME [--yes]
+
+The machine's exchange keys are destroyed, and nothing brings them back but a
+copy: backups that were made before still hold them, until 'master rotate' makes
+those useless. Volumes that need this server open with their other keys alone.
+
+  -y, --yes      do not ask for the name again
+${socketHelp}
+
+example:
+  luks-key-server revoke nas
+`,
+  async run(args, world) {
+    const options = { ...socketOption, yes: { type: 'boolean', short: 'y', default: false } } as const;
+    const { values, positionals } = parseCommandLine('revoke', args, options, ['NAME']);
+    const [name = ''] = positionals;
+    if (!values.yes) {
+      await world.confirm([`${name}: its keys are destroyed, for ever.`], `Revoke ${name}?`);
+    }
+    return decide(world, values, { command: 'revoke', name });
+  },
+};
+
+export const expectCommand: ServerCommand = {
+  name: 'expect',
+  summary: 'expect a machine to boot',
+  help: `usage: luks-key-server expect NAME --within DURATION [--boots N]
+
+Boots that are not held against the machine: for maintenance, before which it is
+switched off, or reboots more often than a lease allows.
+
+  --within DURATION  how long from now
+  --boots N          default 1
+${socketHelp}
+
+example:
+  luks-key-server expect nas --within 2h --boots 3
+`,
+  async run(args, world) {
+    const options = {
+      ...socketOption,
+      within: { type: 'string' },
+      boots: { type: 'string', default: '1' },
+    } as const;
+    const { values, positionals } = parseCommandLine('expect', args, options, ['NAME']);
+    const withinMs = parseDuration(values.within);
+    if (withinMs === null || withinMs === 0) {
+      throw new AppError(
+        'usage',
+        `expect: --within: expected a duration with its unit (90s, 15m, 2h), got ${values.within ?? 'nothing'}`,
+      );
+    }
+    if (!/^[1-9]\d?$/.test(values.boots)) {
+      throw new AppError('usage', `expect: --boots: expected 1 to 99, got ${values.boots}`);
+    }
+    const [name = ''] = positionals;
+    return decide(world, values, {
+      command: 'expect',
+      name,
+      boots: Number(values.boots),
+      'within-ms': withinMs,
+    });
+  },
+};
+
+function answer(name: 'approve' | 'deny', summary: string): ServerCommand {
+  return {
+    name,
+    summary,
+    help: `usage: luks-key-server ${name} NAME REQUEST
+
+REQUEST is the id of one request that waits; 'luks-key-server list' shows them.
+
+${socketHelp}
+
+example:
+  luks-key-server ${name} nas 5Ck2h0vTq1Zx
+`,
+    async run(args, world) {
+      const { values, positionals } = parseCommandLine(name, args, socketOption, ['NAME', 'REQUEST']);
+      const [machine = '', id = ''] = positionals;
+      return decide(world, values, { command: name, name: machine, 'request-id': id });
+    },
+  };
+}
+
+export const approveCommand = answer('approve', 'approve one request that waits');
+export const denyCommand = answer('deny', 'deny one request that waits');

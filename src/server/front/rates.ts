@@ -1,0 +1,62 @@
+import { addressGroup } from '../../base/address-group.ts';
+import { limits } from '../../base/limits.ts';
+import { type Rate, RateLimit } from './rate-limit.ts';
+
+export interface RateSettings {
+  /** Connections from one address. */
+  readonly handshakes: Rate;
+  /** Requests from one address. */
+  readonly fromAddress: Rate;
+  /** Requests of one client key. */
+  readonly ofMachine: Rate;
+}
+
+export const defaultRates: RateSettings = {
+  handshakes: { perSecond: limits.serverHandshakesPerSecond, burst: limits.serverHandshakeBurst },
+  fromAddress: {
+    perSecond: limits.serverRequestsPerSecondFromAddress,
+    burst: limits.serverRequestBurstFromAddress,
+  },
+  ofMachine: {
+    perSecond: limits.serverRequestsPerSecondOfMachine,
+    burst: limits.serverRequestBurstOfMachine,
+  },
+};
+
+/** How much one address, and one machine, may ask. Of what is refused the first is told, and not each of a flood. */
+export interface Rates {
+  /** @param tell is given a line when this address just began to be too fast */
+  admits(address: string, nowMs: number, tell: (line: string) => void): boolean;
+  /** @returns null when the request may go on; else what is too much, and whether that is news */
+  excess(
+    address: string,
+    clientPin: Buffer | null,
+    nowMs: number,
+  ): { readonly reason: string; readonly isNews: boolean } | null;
+}
+
+export function ratesOf({ handshakes, fromAddress, ofMachine }: RateSettings): Rates {
+  const perAddress = {
+    handshakes: new RateLimit(handshakes, limits.serverRateEntries),
+    requests: new RateLimit(fromAddress, limits.serverRateEntries),
+  };
+  const machines = new RateLimit(ofMachine, limits.serverRateEntries);
+  return {
+    admits(address, nowMs, tell) {
+      const group = addressGroup(address);
+      const taken = perAddress.handshakes.take(group, nowMs);
+      if (taken === 'just-over') tell(`${group}: too many connections, those beyond are closed`);
+      return taken === 'taken';
+    },
+    excess(address, clientPin, nowMs) {
+      const group = addressGroup(address);
+      const one = perAddress.requests.take(group, nowMs);
+      if (one !== 'taken') return { reason: `too many requests from ${group}`, isNews: one === 'just-over' };
+      if (clientPin === null) return null;
+      const key = clientPin.toString('base64url');
+      const other = machines.take(key, nowMs);
+      if (other === 'taken') return null;
+      return { reason: `too many requests of sha256/${key}`, isNews: other === 'just-over' };
+    },
+  };
+}
