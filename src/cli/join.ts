@@ -106,7 +106,8 @@ async function join(invitation: Invitation, server: string, etc: string, world: 
   const connection = await connectTo({ url, pinSha256 }, tls, world.serverWorld.connector, world.signal);
   try {
     const body = { invitation: invitation.invitation };
-    const answer = await ask(connection, 'POST', '/v1/join', body, joinWire.response, world.signal);
+    const asking = ask(connection, 'POST', '/v1/join', body, joinWire.response, world.signal);
+    const answer = await asking.catch(explain);
     world.durable.rename(`${path}.new`, path);
     const file = `${etc}/config.yaml`;
     const text = (await world.files.read(file, limits.configBytes))?.toString() ?? '';
@@ -123,6 +124,15 @@ async function join(invitation: Invitation, server: string, etc: string, world: 
     connection.close();
     world.durable.remove(`${path}.new`);
   }
+}
+
+/** The server tells no more of an invitation than of a key. */
+function explain(thrown: unknown): never {
+  if (!(thrown instanceof AppError) || thrown.code !== 'refused') throw thrown;
+  throw new AppError('refused', 'the server does not take this invitation', {
+    cause: thrown,
+    hint: 'it is good once, for one hour: ask for another one',
+  });
 }
 
 /** Encrypted to the TPM where that works; else as it is, and somebody is told why. */
