@@ -4,6 +4,7 @@ import type { Locks } from '../base/ports.ts';
 import { main } from '../cli/main.ts';
 import type { World } from '../cli/world.ts';
 import { takeConnection } from '../os/activation.ts';
+import { leaveProof, leftProof, order } from '../os/alive-files.ts';
 import { bootId } from '../os/boot-id.ts';
 import { clock } from '../os/clock.ts';
 import { durableFiles } from '../os/durable-files.ts';
@@ -14,12 +15,14 @@ import { exitNow } from '../os/libc.ts';
 import { lockFolder, locksIn } from '../os/locks.ts';
 import { memoryFiles } from '../os/memory-files.ts';
 import { askSocket } from '../os/named-client.ts';
+import { serviceManager } from '../os/notify.ts';
 import { runner } from '../os/processes.ts';
 import { random } from '../os/random.ts';
 import { serverConnector } from '../os/server-connection.ts';
 import { print, readStandardInput, say, standardOutputIsTerminal } from '../os/standard-streams.ts';
 import { confirm } from '../os/terminal.ts';
 import { tpmDevice } from '../os/tpm-device.ts';
+import type { ServerWorld } from '../remote/server-world.ts';
 import { tpmByTools } from '../tpm/tpm.ts';
 
 // Before the pool's first use: half of its threads look names up, and each of the network pins may hang in one.
@@ -38,6 +41,19 @@ const locks: Locks = {
   acquire: (...args) => locksIn(lockFolder(process.getuid?.() ?? 0, process.env)).acquire(...args),
 };
 
+const serverWorld: ServerWorld = {
+  connector: serverConnector,
+  bootId,
+  async identity(path, signal) {
+    const { readIdentityFile } = await import('../remote/identity-file.ts');
+    const { certificate, key } = await readIdentityFile(path, { files, runner }, signal);
+    return { clientCertificate: certificate, clientKey: key };
+  },
+};
+
+/** Of the keep-alive daemon's unit; to the others systemd says nothing. */
+const manager = serviceManager(process.env);
+
 const world: World = {
   clock,
   random,
@@ -45,14 +61,20 @@ const world: World = {
   http,
   tpm: tpmByTools({ runner, memoryFiles, locks }, { tcti: tpmDevice(process.env) }),
   journal,
-  serverWorld: {
-    connector: serverConnector,
-    bootId,
-    async identity(path, signal) {
-      const { readIdentityFile } = await import('../remote/identity-file.ts');
-      const { certificate, key } = await readIdentityFile(path, { files, runner }, signal);
-      return { clientCertificate: certificate, clientKey: key };
-    },
+  serverWorld,
+  leaveProof,
+  runner,
+  keepalive: {
+    clock,
+    random,
+    files,
+    journal,
+    serverWorld,
+    leftProof,
+    order,
+    ready: manager.ready,
+    watchdogMs: manager.watchdogMs,
+    alive: manager.alive,
   },
   durable: durableFiles,
   async encryptIdentity(pem) {

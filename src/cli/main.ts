@@ -11,6 +11,8 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   request: async () => (await import('./request.ts')).requestCommand,
   join: async () => (await import('./join.ts')).joinCommand,
   leave: async () => (await import('./leave.ts')).leaveCommand,
+  keepalive: async () => (await import('./keepalive.ts')).keepaliveCommand,
+  act: async () => (await import('./act.ts')).actCommand,
   check: async () => (await import('./check.ts')).checkCommand,
 };
 
@@ -60,7 +62,7 @@ async function overview(): Promise<string> {
 Opens the keys of encrypted volumes for systemd-cryptsetup: with the TPM, with
 Tang servers, with k of n of them, or from a URL.
 
-${all.map(({ name, summary }) => `  ${name.padEnd(8)} ${summary}`).join('\n')}
+${all.map(({ name, summary }) => `  ${name.padEnd(9)} ${summary}`).join('\n')}
 
   --help, --version; COMMAND --help explains a command, with an example
 

@@ -1,11 +1,14 @@
-import type { Connection, DurableFiles } from '../base/ports.ts';
+import type { Connection, DurableFiles, Runner } from '../base/ports.ts';
 import type { Secret } from '../base/secret.ts';
 import type { HandlerWorld } from '../handler/handle.ts';
+import type { KeepaliveWorld } from '../keepalive/world.ts';
 
 /** All that a command may touch; `bin/` builds it. */
 export interface World extends HandlerWorld {
   /** Aborts on SIGTERM and SIGINT. */
   readonly signal: AbortSignal;
+  readonly runner: Runner;
+  readonly keepalive: KeepaliveWorld;
   /** What must not be lost. */
   readonly durable: DurableFiles;
   /** @throws AppError `unavailable`, `tool-missing` where the TPM cannot; `stopped` */

@@ -8,6 +8,7 @@ import { loadConfig } from '../config/load.ts';
 import { keyServersOf } from '../remote/key-servers.ts';
 import type { ServerWorld } from '../remote/server-world.ts';
 import type { Tpm } from '../tpm/tpm.ts';
+import { type LeaveProof, leaveProofs } from './alive.ts';
 import { locate, type Places } from './locate.ts';
 import { type OpenedKey, openKey } from './open.ts';
 import { keepTrying } from './patience.ts';
@@ -23,6 +24,7 @@ export interface HandlerWorld {
   readonly tpm: Tpm;
   readonly journal: Logger;
   readonly serverWorld: ServerWorld;
+  readonly leaveProof: LeaveProof;
 }
 
 /**
@@ -52,6 +54,7 @@ export async function handle(
     using key = await unlessAborted(opening, signal);
     verify(key.secret, volume);
     await connection.send(key.secret.reveal(), limits.replyTimeoutMs);
+    keepProofs(key, world, subject);
     const tookMs = Math.round(world.clock.nowMs() - startMs);
     world.journal.info(`${subject}: key delivered, opened by ${key.openedBy} in ${tookMs} ms`);
     return 0;
@@ -93,6 +96,15 @@ async function keyFor(
   const attempt = keepTrying(world.clock, world.random, settings);
   const located = await locate(volume, { ...places, settings, files: world.files, attempt, signal });
   return openKey(located, attempt, { ...world, servers }, signal, leftovers);
+}
+
+/** The volume has its key: that a keep-alive will lack its proof is told, and costs nothing else. */
+function keepProofs({ secret, uses }: OpenedKey, world: HandlerWorld, subject: string): void {
+  try {
+    leaveProofs(secret, uses, world.leaveProof);
+  } catch (thrown) {
+    world.journal.warning(`${subject}: alive proof: ${failureLine(asAppError(thrown))}`);
+  }
 }
 
 /** What was thrown last is often only the consequence. */

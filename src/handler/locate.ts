@@ -21,7 +21,7 @@ export interface Places {
 export interface Located {
   readonly url: UrlSettings | null;
   /** The first that opens counts. */
-  readonly sealedKeys: readonly Pick<SealedKey, 'open'>[];
+  readonly sealedKeys: readonly Pick<SealedKey, 'open' | 'uses'>[];
 }
 
 export interface Search extends Places {

@@ -1,6 +1,6 @@
 import { firstAnswers } from '../base/race.ts';
 import type { Secret } from '../base/secret.ts';
-import type { OpenContext } from '../pins/pin.ts';
+import type { OpenContext, PinUse } from '../pins/pin.ts';
 import type { HandlerWorld } from './handle.ts';
 import type { Located } from './locate.ts';
 import { fetchUrlKey } from './url.ts';
@@ -9,6 +9,8 @@ export interface OpenedKey extends Disposable {
   readonly secret: Secret;
   /** The pins that answered, for the journal. */
   readonly openedBy: string;
+  /** The pins of all that was located. */
+  readonly uses: readonly PinUse[];
 }
 
 /**
@@ -31,7 +33,8 @@ export async function openKey(
   };
   const afterwards = (leftover: Promise<unknown>) => void leftovers.push(leftover);
   const secret = await open(located, { ...world, attempt: recorded, afterwards }, signal);
-  return { secret, openedBy: answered.join(', '), [Symbol.dispose]: () => secret.wipe() };
+  const uses = located.sealedKeys.flatMap((key) => key.uses);
+  return { secret, openedBy: answered.join(', '), uses, [Symbol.dispose]: () => secret.wipe() };
 }
 
 async function open(

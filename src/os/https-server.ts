@@ -2,6 +2,7 @@ import { constants } from 'node:crypto';
 import { createServer, type Server } from 'node:https';
 import type { Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
+import { plainAddress } from '../base/address-group.ts';
 import { AppError } from '../base/errors.ts';
 import type { HttpService, Peer } from '../base/http-service.ts';
 import { limits } from '../base/limits.ts';
@@ -50,7 +51,7 @@ export async function serveHttps(options: HttpsOptions, service: HttpService): P
   const peers = new WeakMap<Socket, Peer>();
   // Before HTTP is spoken on it.
   server.prependListener('secureConnection', (socket: TLSSocket) => {
-    const address = socket.remoteAddress ?? '';
+    const address = plainAddress(socket.remoteAddress ?? '');
     const pinSha256 = options.asksForKey ? provenKey(socket) : null;
     peers.set(socket, { kind: 'network', address, pinSha256 });
   });

@@ -101,7 +101,8 @@ function refusalIn(response: HttpResponse): AppError {
   if (!result.success) return new AppError('unavailable', `answered ${response.status}`);
   const { code, 'request-id': id } = result.output;
   const [outcome, message, hint] = meanings[code];
-  return new AppError(outcome, `${message} (request ${id})`, { hint });
+  // Its cause is the server's own code.
+  return new AppError(outcome, `${message} (request ${id})`, { hint, cause: code });
 }
 
 function json({ body }: HttpResponse): unknown {

@@ -1,0 +1,48 @@
+import { AppError } from '../base/errors.ts';
+import { loadConfig } from '../config/load.ts';
+import { ServerKeepalive } from '../keepalive/keep-alive.ts';
+import { type Command, etcOption, parseCommandLine } from './command.ts';
+import type { World } from './world.ts';
+
+export const keepaliveCommand: Command = {
+  name: 'keepalive',
+  summary: 'keep this machine alive towards its servers; started by systemd',
+  help: `usage: fetch-luks-key keepalive [--etc DIR]
+
+Tells every server that config.yaml names that this machine lives, with the
+proof that it has opened a key of theirs, and watches for being locked or
+revoked. Then it has 'on-locked:' or 'on-revoked:' done. An outage of the line
+is neither.
+
+  --etc DIR   default /etc/fetch-luks-key
+
+example:
+  systemctl enable --now fetch-luks-key-keepalive.service
+`,
+
+  async run(args, world) {
+    const { values } = parseCommandLine('keepalive', args, etcOption);
+    const { servers, onLocked, onRevoked } = await loadConfig(world.files, values.etc);
+    if (servers.size === 0) {
+      throw new AppError('bad-config', `${values.etc}/config.yaml: no servers`, {
+        hint: 'join one: fetch-luks-key join',
+      });
+    }
+    const actions = { locked: onLocked, revoked: onRevoked };
+    const all = [...servers].map(
+      ([name, settings]) => new ServerKeepalive(name, settings, actions, world.keepalive, world.signal),
+    );
+    world.keepalive.ready();
+    await Promise.all([...all.map((one) => one.run()), stayWell(world)]);
+    return 0;
+  },
+};
+
+/** Whether the event loop turns is what the watchdog watches; a network that is away is no fault. */
+async function stayWell({ keepalive, clock, signal }: World): Promise<void> {
+  const { watchdogMs } = keepalive;
+  while (watchdogMs !== null && !signal.aborted) {
+    keepalive.alive();
+    await clock.sleep(watchdogMs / 2, signal).catch(() => {});
+  }
+}

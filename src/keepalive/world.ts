@@ -1,0 +1,28 @@
+import type { Clock, Files, Logger, Random } from '../base/ports.ts';
+import type { ServerWorld } from '../remote/server-world.ts';
+
+/** The alive proof that the handler left when it opened a key of this server (src/handler/alive.ts). */
+export interface LeftProof {
+  readonly kid: string;
+  /** base64url */
+  readonly proof: string;
+}
+
+export type Verdict = 'locked' | 'revoked';
+
+export interface KeepaliveWorld {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly files: Files;
+  readonly journal: Logger;
+  readonly serverWorld: ServerWorld;
+  /** @returns null when no key of that server was opened in this boot */
+  leftProof(serverPin: Buffer): Promise<LeftProof | null>;
+  /** Has the unit that may do so act. @throws AppError `unavailable` */
+  order(verdict: Verdict): void;
+  /** Tells systemd that this daemon has started (sd_notify(3)). */
+  ready(): void;
+  /** Tells systemd that it is well, at least this often; null = nobody asks. */
+  readonly watchdogMs: number | null;
+  alive(): void;
+}

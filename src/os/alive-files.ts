@@ -1,0 +1,41 @@
+import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { AppError } from '../base/errors.ts';
+
+/** Where the handler leaves what the keep-alive daemon needs, and that what the acting unit does: gone with this boot. */
+const RUN = '/run/fetch-luks-key';
+
+/** @throws AppError `unavailable` */
+export function leaveProof(serverPin: Buffer, kid: string, proof: Buffer): void {
+  const text = JSON.stringify({ kid, proof: proof.toString('base64url') });
+  leave('alive', serverPin.toString('base64url'), text);
+}
+
+/** @returns null when there is none */
+export async function leftProof(serverPin: Buffer): Promise<{ kid: string; proof: string } | null> {
+  try {
+    return JSON.parse(readFileSync(`${RUN}/alive/${serverPin.toString('base64url')}`, 'utf8'));
+  } catch (cause) {
+    if (cause instanceof Error && 'code' in cause && cause.code === 'ENOENT') return null;
+    throw new AppError('unavailable', `${RUN}/alive: ${cause instanceof Error ? cause.message : cause}`, {
+      cause,
+    });
+  }
+}
+
+/** Starts fetch-luks-key-act@VERDICT.service, by its path unit. @throws AppError `unavailable` */
+export function order(verdict: string): void {
+  leave('act', verdict, '');
+}
+
+function leave(folder: string, name: string, text: string): void {
+  const path = `${RUN}/${folder}/${name}`;
+  try {
+    mkdirSync(`${RUN}/${folder}`, { recursive: true, mode: 0o700 });
+    writeFileSync(`${path}.new`, text, { mode: 0o600 });
+    renameSync(`${path}.new`, path);
+  } catch (cause) {
+    throw new AppError('unavailable', `${path}: ${cause instanceof Error ? cause.message : cause}`, {
+      cause,
+    });
+  }
+}

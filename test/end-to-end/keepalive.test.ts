@@ -1,0 +1,122 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { createInterface } from 'node:readline';
+import { setTimeout as pause } from 'node:timers/promises';
+import t, { type Test } from 'tap';
+import { activate, DEFAULT_PROGRAM } from '../support/activation.ts';
+import { type KeyServerProcess, startKeyServer } from '../support/key-server.ts';
+import { privateMounts } from '../support/private-mounts.ts';
+import { run } from '../support/run.ts';
+
+// Leases of some seconds, waited for.
+t.setTimeout(300_000);
+
+const root = resolve(import.meta.dirname, '../..');
+const KEY = Buffer.from('opened, and so alive');
+
+/** A machine with /run of its own, that has joined, sealed `data` and can keep itself alive. */
+async function machine(t: Test, server: KeyServerProcess, ...policy: string[]) {
+  // Not below /tmp, of which the machine has one of its own.
+  const folder = mkdtempSync(join(root, '.tap/keepalive-'));
+  t.teardown(() => rmSync(folder, { recursive: true }));
+  const own = join(folder, 'etc');
+  mkdirSync(join(own, 'volumes'), { recursive: true });
+  mkdirSync(join(folder, 'mounts'));
+  const program = [...privateMounts(join(folder, 'mounts')).wrapper, ...DEFAULT_PROGRAM];
+  const tell = async (args: string[], input: string | Buffer) => {
+    const ended = await run([...program, ...args, '--etc', own], Buffer.from(input), {});
+    if (ended.status !== 0) throw new Error(ended.stderr);
+    return ended.stdout;
+  };
+  await tell(['join', '--name', 'home'], await server.invite('nas', ...policy));
+  writeFileSync(join(own, 'volumes/data.jwe'), await tell(['seal', 'remote', '{"server":"home"}'], KEY));
+  const socket = await activate(['--etc', own], { program });
+  t.teardown(() => socket.stop());
+  const inside = (path: string) => join(folder, 'mounts/_run', path);
+  return {
+    own,
+    opens: async () => (await socket.askAlone('data')).bytes.equals(KEY),
+    proofs: () => existsSync(inside('fetch-luks-key/alive')),
+    ordered: (verdict: string) => existsSync(inside(`fetch-luks-key/act/${verdict}`)),
+    /** Starts the daemon. */
+    keepalive(): { child: ChildProcess; lines: string[] } {
+      const [first = '', ...rest] = [...program, 'keepalive', '--etc', own];
+      const child = spawn(first, rest, {
+        stdio: ['ignore', 'ignore', 'pipe'],
+        env: { PATH: '/usr/sbin:/usr/bin:/sbin:/bin' },
+      });
+      const lines: string[] = [];
+      createInterface({ input: child.stderr }).on('line', (line) => lines.push(line));
+      t.teardown(() => child.kill('SIGKILL'));
+      return { child, lines };
+    },
+  };
+}
+
+async function statusOf(server: KeyServerProcess): Promise<string> {
+  const { stdout } = await server.command('list', '--json');
+  return (JSON.parse(stdout) as { machines: { status: string }[] }).machines[0]?.status ?? 'none';
+}
+
+async function until(title: string, condition: () => boolean | Promise<boolean>): Promise<void> {
+  for (let tries = 0; !(await condition()); tries++) {
+    if (tries > 100) throw new Error(`not within 20 s: ${title}`);
+    await pause(200);
+  }
+}
+
+t.test('who has opened its key stays armed, and no other', async (t) => {
+  const server = await startKeyServer(t);
+  const nas = await machine(t, server, '--lease', '6s', '--boot-grace', '6s');
+  const silent = nas.keepalive();
+  await pause(8000);
+  t.equal(await statusOf(server), 'locked', 'without a proof the lease ends');
+  silent.child.kill('SIGTERM');
+  await server.command('allow', 'nas');
+  t.ok(await nas.opens());
+  t.ok(nas.proofs(), 'the handler left the proof');
+  const { child, lines } = nas.keepalive();
+  await pause(10_000);
+  t.equal(await statusOf(server), 'armed', 'with it the machine outlives its lease');
+  child.kill('SIGTERM');
+  await until('it locks', async () => (await statusOf(server)) === 'locked');
+  nas.keepalive();
+  await until(
+    'a late keep-alive of the same boot arms it again',
+    async () => (await statusOf(server)) === 'armed',
+  );
+  t.same(lines, [], 'nothing to say');
+});
+
+t.test('a verdict of the server is acted upon once, within a second or two; an outage is none', async (t) => {
+  const server = await startKeyServer(t);
+  const nas = await machine(t, server);
+  const file = join(nas.own, 'config.yaml');
+  writeFileSync(
+    file,
+    `${readFileSync(file, 'utf8')}on-locked: [{ run: [/bin/true] }]\non-revoked: [suspend, poweroff]\n`,
+  );
+  t.ok(await nas.opens());
+  const { child, lines } = nas.keepalive();
+  await pause(2000);
+  await server.stop('SIGKILL');
+  await pause(3000);
+  t.notOk(nas.ordered('locked') || nas.ordered('revoked'), 'the server is away: nothing is done');
+  await server.start();
+  await until('it is there again', async () => (await server.command('audit', 'show')).status === 0);
+  await pause(6000);
+
+  await server.command('lock', 'nas');
+  await until('the order to act', () => nas.ordered('locked'));
+  const audit = await server.command('audit', 'show');
+  t.match(audit.stdout, /machine claim nas from 127\.0\.0\.1: acted/, 'the report has left before');
+  await server.command('revoke', 'nas', '--yes');
+  await until('the order to act', () => nas.ordered('revoked'));
+  t.match(lines, [
+    /unavailable|closed|refused|reset|cut off/i,
+    /home: this machine is locked: doing run/,
+    /home: this machine is revoked: doing suspend, poweroff/,
+  ]);
+  await until('it ends, as nothing will come any more', () => child.exitCode === 0);
+});
