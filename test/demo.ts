@@ -2,6 +2,7 @@
  * `npm run demo`: what fetch-luks-key does, shown on this machine alone and without touching it. What follows a `$`
  * is run as it stands, and what is said about it is checked. Exit status 0 only if every step did what it says.
  */
+import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -10,6 +11,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { type Activated, activate } from './support/activation.ts';
 import { makeImage } from './support/luks.ts';
 import { expectStatus, expectText, Failure, narrate } from './support/narration.ts';
+import { portToKeep } from './support/ports.ts';
 import { type Swtpm, startSwtpm } from './support/swtpm.ts';
 import { startTang, type TangServer } from './support/tang.ts';
 
@@ -45,11 +47,12 @@ const TRYING = 'no Tang server yet, the handler keeps trying';
 let tpm: Swtpm;
 let tang: TangServer;
 let socket: Activated;
+let port = 0;
 
 try {
   process.stdout.write(`fetch-luks-key in less than a minute
 
-A software TPM, a Tang server and an encrypted disk image: all of it in
+A software TPM, a Tang server, a key server and an encrypted disk image: all of it in
 ${folder} and on 127.0.0.1, and gone when this ends.
 What follows a $ is run as it stands, in that folder.
 `);
@@ -61,6 +64,10 @@ What follows a $ is run as it stands, in that folder.
   await step('The boot state is as it was: the key again', reboot);
   await step('The Tang server is away: tried again and again, given up in the end', loseTang);
   await step('The Tang server comes back while the disk waits: the key', regainTang);
+  await step('A key server, which knows its machines: one line lets this one join', joinServer);
+  await step('The key is sealed to 2 of {tpm2, remote}, and asked for', sealToServer);
+  await step('The machine does not keep itself alive: locked, until somebody allows it', missLease);
+  await step('The machine is stolen: revoked, for ever, from the next request on', revoke);
 } catch (thrown) {
   process.exitCode = stop.signal.aborted ? 130 : 1;
   complain(stop.signal.aborted ? 'stopped' : thrown);
@@ -175,6 +182,90 @@ async function regainTang(): Promise<void> {
   await asked;
   say(`Nobody did anything, and the key was there ${Math.round(performance.now() - backMs)} ms after the Tang server:
     tries are 0.25 s apart at first, and never more than 5 s.`);
+}
+
+async function joinServer(): Promise<void> {
+  port = await portToKeep();
+  command(`luks-key-server serve --listen 127.0.0.1:${port} --state server &`);
+  mkdirSync('server');
+  await startServer();
+  const joined = await run(`luks-key-server invite nas --url https://127.0.0.1:${port} \\
+    --state server --socket server/operator.sock --lease 5s --boot-grace 5s |
+  fetch-luks-key join --name home --etc etc`);
+  expectStatus("fetch-luks-key's", joined.status, 0);
+  expectText('the output', joined.output, 'joined home as nas', 'fingerprint');
+  say(`The line that invite prints goes to the machine over ssh, say, and is good once. It holds the server's own key,
+    so from then on each knows the other by its key alone: no authority, no password, no date. Here a lease is 5 s,
+    so that it can be seen to end; by itself it is 15 minutes.`);
+}
+
+async function sealToServer(): Promise<void> {
+  const sealed = await run(`printf %s "$key" |
+  fetch-luks-key seal sss --etc etc '{"t": 2, "pins": {
+    "tpm2": {}, "remote": {"server": "home"}}}' \\
+    > etc/volumes/data.jwe`);
+  expectStatus("fetch-luks-key's", sealed.status, 0);
+  const { journal } = await request(ASK_AND_TRY, 0);
+  expectText('the journal', journal, 'key delivered', 'remote home');
+  say(`The server multiplied a blinded point: it learnt neither the key nor anything that opens it. Before the answer
+    left, it was written down.`);
+}
+
+async function missLease(): Promise<void> {
+  say(`fetch-luks-key-keepalive.service tells the server that the machine lives, with a proof that only who has opened
+    the key can make. Here nobody does.`);
+  waitingFor('the lease runs out');
+  await pause(6000, null, { signal: stop.signal });
+  const listed = await run('luks-key-server list --socket server/operator.sock');
+  expectText('the list', listed.output, 'nas', 'locked (lease)');
+  waitingFor('locked: the handler waits for somebody to act');
+  const asked = openDisk();
+  const first = await Promise.race([asked.then(() => 'key'), pause(2500, 'none', { signal: stop.signal })]);
+  if (first === 'key') throw new Failure('expected no key while the machine is locked, got one');
+  const allowed = await run('luks-key-server allow nas --socket server/operator.sock');
+  expectText('the answer', allowed.output, 'nas', 'armed');
+  await asked;
+}
+
+async function revoke(): Promise<void> {
+  const revoked = await run('luks-key-server revoke nas --yes --socket server/operator.sock');
+  expectText('the answer', revoked.output, 'nas', 'revoked');
+  const { journal } = await request(ASK, 4);
+  expectText('the journal', journal, 'this machine is revoked');
+  const audit = await run('luks-key-server audit show --socket server/operator.sock | tail -n 3');
+  expectText('the log', audit.output, 'operator revoke nas', 'recover nas');
+  say(`The machine's keys on the server are destroyed: its disk opens with its passphrase alone. What was asked, by
+    whom and with what outcome is in a log that cannot be changed unnoticed.`);
+}
+
+/** Resolves when it serves. */
+async function startServer(): Promise<void> {
+  const args = [
+    'serve',
+    '--listen',
+    `127.0.0.1:${port}`,
+    '--state',
+    'server',
+    '--socket',
+    'server/operator.sock',
+  ];
+  const child = spawn('luks-key-server', args, { stdio: ['ignore', 'ignore', 'pipe'] });
+  const ended = new Promise((done) => child.once('exit', done));
+  undo.push(async () => {
+    child.kill('SIGTERM');
+    await ended;
+  });
+  let said = '';
+  child.stderr.setEncoding('utf8');
+  await Promise.race([
+    ended.then(() => Promise.reject(new Failure(`luks-key-server ended: ${said}`))),
+    new Promise<void>((ready) =>
+      child.stderr.on('data', (text: string) => {
+        said = (said + text).slice(-2000);
+        if (said.includes('serving machines')) ready();
+      }),
+    ),
+  ]);
 }
 
 /** Asks for the key and hands it to cryptsetup, without a file in between. */

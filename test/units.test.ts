@@ -51,6 +51,32 @@ t.test('and would, if a unit were wrong', async (t) => {
   t.match(stderr, 'NoSuchDirective');
 });
 
+for (const [name, most] of [
+  ['luks-key-server.service', 1.5],
+  ['fetch-luks-key-keepalive.service', 2],
+] as const) {
+  t.test(`${name} is valid, with an exposure of at most ${most}`, async (t) => {
+    const copy = t.testdir({});
+    cpSync(folder, copy, { recursive: true });
+    for (const file of [
+      'luks-key-server.service',
+      'fetch-luks-key-keepalive.service',
+      'fetch-luks-key-act@.service',
+    ]) {
+      const text = readFileSync(`${copy}/${file}`, 'utf8');
+      writeFileSync(
+        `${copy}/${file}`,
+        text.replace(/\/usr\/bin\/(fetch-luks-key|luks-key-server)/, '/bin/true'),
+      );
+    }
+    const { status, stderr } = analyze(copy, 'verify', '--man=no', '--recursive-errors=no', `./${name}`);
+    t.equal(status, 0, stderr);
+    const { stdout } = analyze(copy, 'security', '--offline=true', '--no-pager', `./${name}`);
+    const exposure = Number(/Overall exposure level for .*: ([0-9.]+)/.exec(stdout)?.[1]);
+    t.ok(exposure <= most, `exposure ${exposure}`);
+  });
+}
+
 t.test('the sandbox leaves an exposure of at most 2.0', async (t) => {
   const copy = t.testdir({});
   withStandIn(copy);

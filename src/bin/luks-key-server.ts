@@ -76,9 +76,10 @@ async function serve(options: ServeOptions): Promise<void> {
   manager.ready();
   try {
     await heartbeat(signal, async () => {
+      // A database that is away is waited for: being started anew would not bring it back.
+      manager.alive();
       await store.tick();
       await heads.sign();
-      manager.alive();
     });
   } finally {
     manager.stopping();

@@ -48,7 +48,9 @@ example:
         hint: `fetch-luks-key leave ${server}, or give this one another --name`,
       });
     }
-    const joined = await join(invitation, server, values.etc, world);
+    // config.yaml names files by absolute paths, wherever the handler is started.
+    const etc = values.etc.startsWith('/') ? values.etc : `${process.cwd()}/${values.etc}`;
+    const joined = await join(invitation, server, etc, world);
     if (values.json) {
       world.print(`${JSON.stringify({ server, machine: joined.name, ...joined.told })}\n`);
       return 0;

@@ -70,9 +70,8 @@ function httpsServer({ certificate, key, asksForKey, limits: own = httpsLimits }
       minVersion: 'TLSv1.3',
       ALPNProtocols: ['http/1.1'],
       requestCert: asksForKey,
-      // Every certificate is taken, even an expired one: its key alone is what counts.
+      // Every certificate is taken, even an expired one: its key alone is what counts, and no authority is asked.
       rejectUnauthorized: false,
-      // And no authority is read, whose names would go out with each request for a certificate.
       ca: [],
       // A ticket in TLS 1.3 is then the number of a session that this server keeps; and it keeps none. OpenSSL sends
       // the number all the same, and Node has no way to SSL_CTX_set_num_tickets(3).

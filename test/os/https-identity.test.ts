@@ -136,12 +136,15 @@ t.test('a session that is resumed after all proves no key', async (t) => {
   const victim = selfSigned({});
   const seen: { shown: boolean; proven: string }[] = [];
   const { certificate: cert, key } = selfSigned({});
-  const server = createServer({ cert, key, requestCert: true, rejectUnauthorized: false }, (request, response) => {
-    const socket = request.socket as TLSSocket;
-    const proven = provenKey(socket)?.toString('hex') ?? 'stranger';
-    seen.push({ shown: socket.getPeerX509Certificate() !== undefined, proven });
-    response.end(proven);
-  });
+  const server = createServer(
+    { cert, key, requestCert: true, rejectUnauthorized: false },
+    (request, response) => {
+      const socket = request.socket as TLSSocket;
+      const proven = provenKey(socket)?.toString('hex') ?? 'stranger';
+      seen.push({ shown: socket.getPeerX509Certificate() !== undefined, proven });
+      response.end(proven);
+    },
+  );
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   t.teardown(() => server.close());
@@ -168,14 +171,21 @@ t.test('what is no handshake is closed', async (t) => {
 
 t.test('a certificate of another key is bad configuration', async (t) => {
   const identity = { ...selfSigned({}), key: selfSigned({}).key };
-  await t.rejects(startHttps(t, undefined, { identity }), { code: 'bad-config', message: /certificate and key/ });
+  await t.rejects(startHttps(t, undefined, { identity }), {
+    code: 'bad-config',
+    message: /certificate and key/,
+  });
 });
 
 t.test('an address that is taken', async (t) => {
   const { port } = await startHttps(t);
   const { serveHttps } = await import('../../src/os/https-server.ts');
   const { certificate, key } = selfSigned({});
-  const service = { admits: () => true, answer: () => Promise.reject(), refuse: () => Promise.reject() } as never;
+  const service = {
+    admits: () => true,
+    answer: () => Promise.reject(),
+    refuse: () => Promise.reject(),
+  } as never;
   const place = { host: '127.0.0.1', port };
   await t.rejects(serveHttps({ certificate, key, asksForKey: true, place }, service), {
     code: 'unavailable',

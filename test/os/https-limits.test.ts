@@ -2,11 +2,13 @@ import { once } from 'node:events';
 import { connect as connectTcp, type Socket } from 'node:net';
 import t, { type Test } from 'tap';
 import { selfSigned } from '../support/certificates.ts';
-import { connectTls, GET, received, startHttps, text } from '../support/https.ts';
+import { connectTls, GET, received, startHttps, text, until } from '../support/https.ts';
 
 const HOST = 'Host: keys.example\r\n';
 /** Short times for what is to run out, so that no test waits for the real ones. */
 const SHORT = { timeCheckMs: 20 };
+/** What is not closed at once stays open for longer than a test may take. */
+const PATIENT = { handshakeMs: 600_000, headersMs: 600_000, requestMs: 600_000 };
 
 async function closed(socket: Socket): Promise<void> {
   socket.on('error', () => {});
@@ -27,7 +29,7 @@ t.test('a handshake that does not begin, and one that does not go on', async (t)
   const slow = await tcp(t, port);
   slow.write(Buffer.from([22, 3, 1]));
   await Promise.all([closed(silent), closed(slow)]);
-  t.equal(listener.connections, 0);
+  await until(() => listener.connections === 0);
 });
 
 t.test('a connection on which nothing is asked', async (t) => {
@@ -42,7 +44,7 @@ t.test('headers that come byte by byte', async (t) => {
   socket.write(`GET / HTTP/1.1\r\n${HOST}X: `);
   const drip = setInterval(() => socket.write('a'), 10);
   t.teardown(() => clearInterval(drip));
-  t.match(await received(socket), /^HTTP\/1\.1 400 [^]*connection: close[^]*refused$/);
+  t.match(await received(socket), /^HTTP\/1\.1 400 .*connection: close.*refused$/s);
   t.same(calls, []);
   t.same(reasons, ['ERR_HTTP_REQUEST_TIMEOUT']);
 });
@@ -55,7 +57,7 @@ t.test('a body that comes byte by byte', async (t) => {
   socket.write(`POST / HTTP/1.1\r\n${HOST}Content-Length: 1000\r\n\r\n`);
   const drip = setInterval(() => socket.write('a'), 10);
   t.teardown(() => clearInterval(drip));
-  t.match(await received(socket), /^HTTP\/1\.1 400 [^]*connection: close[^]*refused$/);
+  t.match(await received(socket), /^HTTP\/1\.1 400 .*connection: close.*refused$/s);
 });
 
 t.test('a connection that is kept too long', async (t) => {
@@ -67,26 +69,28 @@ t.test('a connection that is kept too long', async (t) => {
 });
 
 t.test('so many connections, and the next one is closed before it costs a handshake', async (t) => {
-  const { port, listener } = await startHttps(t, undefined, { limits: { connections: 3 } });
+  const { port, listener } = await startHttps(t, undefined, { limits: { ...PATIENT, connections: 3 } });
   const sockets = [await tcp(t, port), await connectTls(t, port), await connectTls(t, port)];
   await closed(await tcp(t, port));
   t.equal(listener.connections, 3);
   // Room again.
   for (const socket of sockets) socket.destroy();
-  while (listener.connections > 0) await new Promise(setImmediate);
+  await until(() => listener.connections === 0);
   const next = await connectTls(t, port);
   next.write(GET);
   t.match(await received(next), /200 OK/);
 });
 
 t.test('so many connections of one address, and others still get in', async (t) => {
-  const { port, listener } = await startHttps(t, undefined, { limits: { connectionsPerAddress: 2 } });
+  const { port, listener } = await startHttps(t, undefined, {
+    limits: { ...PATIENT, connectionsPerAddress: 2 },
+  });
   for (let count = 0; count < 2; count++) await connectTls(t, port, { localAddress: '127.0.0.2' });
   await closed(await tcp(t, port, '127.0.0.2'));
   const other = await connectTls(t, port, { localAddress: '127.0.0.3' });
   other.write(GET);
   t.match(await received(other), /200 OK/);
-  t.equal(listener.connections, 2);
+  await until(() => listener.connections === 2);
 });
 
 t.test('whom the service does not admit', async (t) => {
@@ -100,16 +104,6 @@ t.test('whom the service does not admit', async (t) => {
   t.match(await received(socket), /200 OK/);
   t.same(asked, ['127.0.0.1', '127.0.0.1']);
   t.equal(calls.length, 1);
-});
-
-t.test('a client that has said its last word is still answered', async (t) => {
-  const { port } = await startHttps(t, async () => {
-    await new Promise((done) => setTimeout(done, 50));
-    return text(200, 'late');
-  });
-  const socket = await connectTls(t, port, { allowHalfOpen: true } as object);
-  socket.end(GET);
-  t.match(await received(socket), /200 OK[^]*late$/);
 });
 
 t.test('a watcher that does not read is cut off', async (t) => {

@@ -77,8 +77,8 @@ t.test('what could be read in two ways is no request, and ends the connection', 
   for (const [title, request] of unclear) {
     const { port, calls } = await startHttps(t, reading);
     const answer = await sent(t, port, request);
-    t.match(answer, /^HTTP\/1\.1 4\d\d [^]*connection: close/i, title);
-    t.notMatch(answer, /HTTP\/1\.1[^]*HTTP\/1\.1/, `${title}: one answer`);
+    t.match(answer, /^HTTP\/1\.1 4\d\d .*connection: close/is, title);
+    t.notMatch(answer, /HTTP\/1\.1.*HTTP\/1\.1/s, `${title}: one answer`);
     t.notOk(calls.includes('GET /smuggled'), `${title}: nothing after it is heard`, { calls });
   }
 });
@@ -86,16 +86,17 @@ t.test('what could be read in two ways is no request, and ends the connection', 
 t.test('clear ones are taken', async (t) => {
   const { port, calls } = await startHttps(t, reading);
   const chunked = `POST /a HTTP/1.1\r\n${HOST}Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n2\r\nab\r\n0\r\n\r\n`;
-  t.match(await sent(t, port, chunked), /^HTTP\/1\.1 200 OK[^]*2 bytes/);
+  t.match(await sent(t, port, chunked), /^HTTP\/1\.1 200 OK.*2 bytes/s);
   const expecting = `POST /b HTTP/1.1\r\n${HOST}Expect: 100-continue\r\nContent-Length: 2\r\nConnection: close\r\n\r\nab`;
-  t.match(await sent(t, port, expecting), /^HTTP\/1\.1 100 Continue\r\n\r\nHTTP\/1\.1 200 OK[^]*2 bytes/);
+  t.match(await sent(t, port, expecting), /^HTTP\/1\.1 100 Continue\r\n\r\nHTTP\/1\.1 200 OK.*2 bytes/s);
   t.same(calls, ['POST /a', 'POST /b']);
 });
 
 t.test('a target reaches the service as it stands', async (t) => {
   const { port, calls } = await startHttps(t);
   const targets = ['/v1/%2e%2e/x?y#z', 'https://other.example/v1/keys', '*', '//x'];
-  for (const target of targets) await sent(t, port, `OPTIONS ${target} HTTP/1.1\r\n${HOST}Connection: close\r\n\r\n`);
+  for (const target of targets)
+    await sent(t, port, `OPTIONS ${target} HTTP/1.1\r\n${HOST}Connection: close\r\n\r\n`);
   t.same(
     calls,
     targets.map((target) => `OPTIONS ${target}`),
@@ -116,16 +117,16 @@ t.test('a body may be as long as the service says', async (t) => {
   );
   const post = (length: number, body: string) =>
     sent(t, port, `POST / HTTP/1.1\r\n${HOST}Connection: close\r\nContent-Length: ${length}\r\n\r\n${body}`);
-  t.match(await post(1024, 'a'.repeat(1024)), /200 OK[^]*1024 bytes/);
-  t.match(await post(1025, 'a'.repeat(1025)), /400 [^]*a body of more than 1024 bytes/);
+  t.match(await post(1024, 'a'.repeat(1024)), /200 OK.*1024 bytes/s);
+  t.match(await post(1025, 'a'.repeat(1025)), /400 .*a body of more than 1024 bytes/s);
   // The rest of it is not waited for.
-  t.match(await post(2 ** 40, 'a'.repeat(20_000)), /400 [^]*a body of more than 1024 bytes/);
+  t.match(await post(2 ** 40, 'a'.repeat(20_000)), /400 .*a body of more than 1024 bytes/s);
 });
 
 t.test('what is left of a body is not the next request', async (t) => {
   const { port, calls } = await startHttps(t);
   const answer = await sent(t, port, `POST / HTTP/1.1\r\n${HOST}Content-Length: 10000\r\n\r\n${SMUGGLED}`);
-  t.match(answer, /^HTTP\/1\.1 200 OK[^]*connection: close/i);
+  t.match(answer, /^HTTP\/1\.1 200 OK.*connection: close/is);
   t.same(calls, ['POST /']);
 });
 
@@ -142,7 +143,7 @@ t.test('one request at a time', async (t) => {
   socket.write(`GET /a HTTP/1.1\r\n${HOST}\r\n${SMUGGLED.repeat(1000)}`);
   await begun.promise;
   hold.resolve();
-  t.match(await answer, /^HTTP\/1\.1 200 OK[^]*connection: close[^]*done$/i);
+  t.match(await answer, /^HTTP\/1\.1 200 OK.*connection: close.*done$/is);
   t.same(calls, ['GET /a'], 'what came before its answer is not heard');
 });
 
@@ -160,15 +161,17 @@ t.test('many requests on one connection, one after the other', async (t) => {
 });
 
 t.test('a service hears that its client has gone', async (t) => {
+  const begun = Promise.withResolvers<void>();
   const gone = Promise.withResolvers<void>();
   const { port } = await startHttps(t, async ({ signal }) => {
     signal.addEventListener('abort', () => gone.resolve());
+    begun.resolve();
     await gone.promise;
     return text(200, '');
   });
   const socket = await connectTls(t, port);
   socket.write(GET);
-  socket.end();
+  await begun.promise;
   socket.destroy();
   await gone.promise;
 });

@@ -1,4 +1,11 @@
-import { createHash, generateKeyPairSync, type KeyObject, sign } from 'node:crypto';
+import {
+  createHash,
+  createPrivateKey,
+  createPublicKey,
+  generateKeyPairSync,
+  type KeyObject,
+  sign,
+} from 'node:crypto';
 import { isIP } from 'node:net';
 
 /** X.509 certificates for tests (RFC 5280), in DER by hand: Node reads them, but makes none. */
@@ -46,6 +53,14 @@ export function createAuthority(name: string): Authority {
 export function selfSigned(wanted: Wanted): Identity {
   const { publicKey, privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
   const own = { subject: 'self-signed', publicKey, issuer: 'self-signed', issuerKey: privateKey };
+  return identity(certificate({ ...own, authority: false, wanted }), publicKey, privateKey);
+}
+
+/** Another certificate of the same key. */
+export function renewed({ key }: Identity, wanted: Wanted): Identity {
+  const privateKey = createPrivateKey(key);
+  const publicKey = createPublicKey(privateKey);
+  const own = { subject: 'renewed', publicKey, issuer: 'renewed', issuerKey: privateKey };
   return identity(certificate({ ...own, authority: false, wanted }), publicKey, privateKey);
 }
 
