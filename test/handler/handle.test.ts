@@ -39,7 +39,16 @@ function worldWith(files: Files) {
   const lines: string[] = [];
   const at = (priority: number) => (line: string) => void lines.push(`<${priority}>${line}`);
   const journal: Logger = { info: at(6), warning: at(4), error: at(3) };
-  const world: HandlerWorld = { clock, random, files, http, tpm: {} as Tpm, journal, serverWorld, leaveProof: () => {} };
+  const world: HandlerWorld = {
+    clock,
+    random,
+    files,
+    http,
+    tpm: {} as Tpm,
+    journal,
+    serverWorld,
+    leaveProof: () => {},
+  };
   return { world, lines };
 }
 

@@ -9,6 +9,7 @@ t.test('a listener for both families shows an IPv4 client as people write it', a
     { certificate, key, asksForKey: true, place: { host: '::', port: 0 } },
     {
       admits: () => true,
+      crowded() {},
       answer: async ({ peer }) => text(200, peer.kind === 'network' ? peer.address : 'local'),
       refuse: () => text(400, 'refused'),
     },

@@ -183,6 +183,7 @@ t.test('an address that is taken', async (t) => {
   const { certificate, key } = selfSigned({});
   const service = {
     admits: () => true,
+    crowded() {},
     answer: () => Promise.reject(),
     refuse: () => Promise.reject(),
   } as never;

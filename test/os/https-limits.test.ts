@@ -69,10 +69,13 @@ t.test('a connection that is kept too long', async (t) => {
 });
 
 t.test('so many connections, and the next one is closed before it costs a handshake', async (t) => {
-  const { port, listener } = await startHttps(t, undefined, { limits: { ...PATIENT, connections: 3 } });
+  const { port, listener, lines } = await startHttps(t, undefined, {
+    limits: { ...PATIENT, connections: 3 },
+  });
   const sockets = [await tcp(t, port), await connectTls(t, port), await connectTls(t, port)];
-  await closed(await tcp(t, port));
+  for (let count = 0; count < 3; count++) await closed(await tcp(t, port));
   t.equal(listener.connections, 3);
+  t.same(lines, ['all addresses: 3 connections, those beyond are closed'], 'told once');
   // Room again.
   for (const socket of sockets) socket.destroy();
   await until(() => listener.connections === 0);

@@ -16,6 +16,7 @@ function place(t: Test): string {
 
 const service = {
   admits: () => true,
+  crowded() {},
   answer: async (call: Parameters<typeof pinOf>[0]) => text(200, pinOf(call)),
   refuse: () => text(400, ''),
 };

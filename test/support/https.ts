@@ -14,6 +14,8 @@ export interface TestServer {
   readonly calls: string[];
   /** Why something was no request. */
   readonly reasons: string[];
+  /** What was told about connections. */
+  readonly lines: string[];
 }
 
 export function text(status: number, body: string): HttpReply {
@@ -34,8 +36,10 @@ export async function startHttps(
   const identity = options.identity ?? selfSigned({});
   const calls: string[] = [];
   const reasons: string[] = [];
+  const lines: string[] = [];
   const service: HttpService = {
     admits: options.admits ?? (() => true),
+    crowded: (line) => void lines.push(line),
     answer(call) {
       calls.push(`${call.method} ${call.target}`);
       return answer(call);
@@ -50,7 +54,7 @@ export async function startHttps(
   const place = { host: '127.0.0.1', port: 0 };
   const listener = await serveHttps({ certificate, key, asksForKey: true, place, limits }, service);
   t.teardown(() => listener.stop());
-  return { identity, port: listener.port, listener, calls, reasons };
+  return { identity, port: listener.port, listener, calls, reasons, lines };
 }
 
 /** A client of Node's own, for what ours would never do. */

@@ -39,6 +39,7 @@ export async function startKeyServer(
   const journal: string[] = [];
   let child: ChildProcess | null = null;
   const start = async () => {
+    // A later option counts: one that is given here may take the place of ours.
     const args = ['serve', '--listen', `127.0.0.1:${port}`, '--state', state, '--socket', socket, ...options];
     const [program = '', ...rest] = [...PROGRAM, ...args];
     const started = spawn(program, rest, { stdio: ['ignore', 'ignore', 'pipe'] });

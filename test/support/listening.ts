@@ -8,7 +8,7 @@ const sockets = listeningSockets(process.env, ['https', 'operator']);
 const { certificate, key } = selfSigned({});
 const left = Object.keys(process.env).filter((name) => name.startsWith('LISTEN_'));
 const answer = async () => text(200, JSON.stringify({ sockets: [...sockets], left }));
-const service = { admits: () => true, answer, refuse: () => text(400, '') };
+const service = { admits: () => true, crowded() {}, answer, refuse: () => text(400, '') };
 const place = { fd: sockets.get('https') ?? -1 };
 const listener = await serveHttps({ certificate, key, asksForKey: false, place }, service);
 process.once('SIGTERM', () => void listener.stop());
