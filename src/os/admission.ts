@@ -1,5 +1,6 @@
 import type { Server, Socket } from 'node:net';
 import { addressGroup } from '../base/address-group.ts';
+import type { HttpService } from '../base/http-service.ts';
 
 export interface AdmissionLimits {
   readonly connections: number;
@@ -8,7 +9,6 @@ export interface AdmissionLimits {
 
 /** The connections that a server has, raw ones: whatever becomes of them later. */
 export interface Connections {
-  /** Of all, and of the address that has most. For people. */
   readonly count: number;
   destroyAll(): void;
 }
@@ -16,34 +16,51 @@ export interface Connections {
 /**
  * Lets connections in while there are not too many, in all and from one address; the others are closed before they
  * cost a handshake.
- * @param admits asked last
  */
 export function limitConnections(
   server: Server,
   limits: AdmissionLimits,
-  admits: (address: string) => boolean,
+  service: Pick<HttpService, 'admits' | 'crowded'>,
 ): Connections {
   const sockets = new Set<Socket>();
   const perGroup = new Map<string, number>();
-  server.maxConnections = limits.connections;
+  const told = new Set<string>();
+
+  /** Told once, until half of the room is there again. */
+  function isFull(who: string, count: number, limit: number): boolean {
+    if (count < limit / 2) told.delete(who);
+    if (count < limit) return false;
+    if (!told.has(who)) service.crowded(`${who}: ${count} connections, those beyond are closed`);
+    told.add(who);
+    return true;
+  }
+
+  function leave(socket: Socket, group: string): void {
+    sockets.delete(socket);
+    const left = (perGroup.get(group) ?? 1) - 1;
+    if (left > 0) return void perGroup.set(group, left);
+    perGroup.delete(group);
+    told.delete(group);
+  }
+
   // Before what the server itself does with a connection.
   server.prependListener('connection', (socket: Socket) => {
     // Absent when the peer has gone already.
     const { remoteAddress } = socket;
     const group = addressGroup(remoteAddress ?? '');
     const count = perGroup.get(group) ?? 0;
-    if (remoteAddress === undefined || count >= limits.connectionsPerAddress || !admits(remoteAddress)) {
+    if (
+      remoteAddress === undefined ||
+      isFull('all addresses', sockets.size, limits.connections) ||
+      isFull(group, count, limits.connectionsPerAddress) ||
+      !service.admits(remoteAddress)
+    ) {
       socket.destroy();
       return;
     }
     perGroup.set(group, count + 1);
     sockets.add(socket);
-    socket.once('close', () => {
-      sockets.delete(socket);
-      const left = (perGroup.get(group) ?? 1) - 1;
-      if (left === 0) perGroup.delete(group);
-      else perGroup.set(group, left);
-    });
+    socket.once('close', () => leave(socket, group));
   });
   return {
     get count() {

@@ -47,7 +47,7 @@ export const httpsLimits: HttpsLimits = {
  */
 export async function serveHttps(options: HttpsOptions, service: HttpService): Promise<Listener> {
   const server = httpsServer(options);
-  const connections = limitConnections(server, options.limits ?? httpsLimits, service.admits);
+  const connections = limitConnections(server, options.limits ?? httpsLimits, service);
   const peers = new WeakMap<Socket, Peer>();
   // Before HTTP is spoken on it.
   server.prependListener('secureConnection', (socket: TLSSocket) => {

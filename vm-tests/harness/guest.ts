@@ -24,9 +24,16 @@ export interface Guest {
   readonly tpm: string | null;
   /** Whether the guest reaches servers on the host's loopback (10.0.2.2). Machines only. */
   readonly network: boolean;
-  /** Kernel arguments. */
+  /** Shell commands on the installed image before it boots (chroot). Containers only. */
+  readonly prepare: string;
+  /** Folders laid over the installed image, the topmost first. Containers only. */
+  readonly layers: readonly string[];
+  /** Kernel arguments; in a container PID 1's own. */
   readonly append: string;
-  /** A boot that has not ended after this many seconds prints its jobs and its journal. */
+  /**
+   * A boot that has not ended after this many seconds prints its jobs and its journal. In a container the script has
+   * as many more.
+   */
   readonly watchdogSeconds: number;
 }
 
@@ -36,12 +43,40 @@ export interface GuestFile {
   readonly mode?: number;
 }
 
+/** A machine with nothing but our package on it. */
+export const plainGuest: Guest = {
+  files: {},
+  enable: [],
+  script: '',
+  disks: [],
+  tpm: null,
+  network: false,
+  prepare: '',
+  layers: [],
+  append: '',
+  watchdogSeconds: 60,
+};
+
+/** What a boot is part of. */
+export interface BootOptions {
+  readonly scenario: string;
+  /** New folder for all that the boot leaves behind. */
+  readonly folder: string;
+  /** An earlier boot of the same machine, whose disks this one has; its `files` come on top. */
+  readonly after?: BootResult;
+}
+
+/** One for each tier. A boot that hangs is a result too; what the harness itself could not do is a HarnessError. */
+export type Boot = (suite: Suite, guest: Guest, options: BootOptions) => Promise<BootResult>;
+
 export interface BootResult {
   /** The script's exit status; null when the boot never came so far. */
   readonly status: number | null;
   readonly output: string;
   /** The boot's whole journal, one line an entry (short-monotonic). */
   readonly journal: string;
+  /** What the watchdog saw of a boot that hangs: jobs, password prompts; null when it did not hang. */
+  readonly hung: string | null;
   readonly seconds: number;
   /** Folder with console, journal and the rest, for who looks into a failure. */
   readonly folder: string;

@@ -21,6 +21,7 @@ export function machineFront(options: FrontOptions): HttpService {
   const front = { rates: ratesOf(defaultRates), ...options };
   return {
     admits: (address) => front.rates.admits(address, front.clock.nowMs(), front.log.warning),
+    crowded: (line) => front.log.warning(line),
     answer: (call) => answer(front, call),
     refuse(reason, peer) {
       const excess = excessOf(front, peer);

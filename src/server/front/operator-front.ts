@@ -12,6 +12,7 @@ import { jsonReply } from './reply.ts';
 export function operatorFront(app: App, log: Logger): HttpService {
   return {
     admits: () => true,
+    crowded: (line) => log.warning(line),
     async answer(call) {
       try {
         return jsonReply(200, await operated(app, call), false);

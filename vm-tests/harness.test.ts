@@ -1,0 +1,66 @@
+import { existsSync, readFileSync } from 'node:fs';
+import { HarnessError } from './harness/command.ts';
+import { bootContainer } from './harness/container.ts';
+import { type Guest, plainGuest } from './harness/guest.ts';
+import { type Stage, scenario } from './harness/scenario.ts';
+
+/** Guests that go wrong as no scenario expects: the harness says which one, and where the log is, and is never green. */
+
+const unit = (start: string) => ({
+  content: `[Unit]\nDefaultDependencies=no\n[Service]\nExecStart=${start}\n[Install]\nWantedBy=sysinit.target\n`,
+});
+const withUnit = (start: string): Guest => ({
+  ...plainGuest,
+  enable: ['wrecker.service'],
+  files: { '/etc/systemd/system/wrecker.service': unit(start) },
+  watchdogSeconds: 10,
+});
+
+async function faultOf(stage: Stage, guest: Guest): Promise<HarnessError | null> {
+  try {
+    await stage.boot(guest);
+    return null;
+  } catch (thrown) {
+    if (thrown instanceof HarnessError) return thrown;
+    throw thrown;
+  }
+}
+
+const CASES: Readonly<Record<string, readonly [Guest, RegExp]>> = {
+  'PID 1 crashes at boot': [withUnit('/bin/sh -c "kill -SEGV 1"'), /the guest crashed/],
+  'PID 1 crashes when all seemed well': [
+    { ...plainGuest, script: 'kill -SEGV 1; sleep 1' },
+    /the guest crashed/,
+  ],
+  'the guest goes off': [withUnit('/bin/systemctl poweroff -ff'), /the guest ended without a report/],
+  'the guest cannot be prepared': [{ ...plainGuest, prepare: 'echo no such luck; exit 3' }, /no such luck/],
+};
+
+for (const [name, [guest, reason]] of Object.entries(CASES)) {
+  const title = `harness: ${name}`;
+  scenario(title, { container: bootContainer }, async (t, stage) => {
+    const fault = await faultOf(stage, guest);
+    t.match(fault?.message, reason);
+    t.match(fault?.step, `${title} on ${stage.suite} (container)`, 'which scenario');
+    t.ok(existsSync(fault?.log ?? ''), 'the log is there');
+  });
+}
+
+scenario('harness: a script that does not end', { container: bootContainer }, async (t, stage) => {
+  const result = await stage.boot({ ...plainGuest, script: 'echo waiting; sleep 1000', watchdogSeconds: 5 });
+  t.equal(result.status, 124);
+  t.match(result.output, /waiting/);
+});
+
+scenario('harness: a boot that does not end', { container: bootContainer }, async (t, stage) => {
+  const waits = {
+    content: `${unit('/bin/sleep 1000').content.replace('[Service]', '[Service]\nType=oneshot')}`,
+  };
+  const content = waits.content.replace('[Unit]', '[Unit]\nBefore=sysinit.target');
+  const guest = { ...withUnit(''), files: { '/etc/systemd/system/wrecker.service': { content } } };
+  const result = await stage.boot({ ...guest, script: 'true', watchdogSeconds: 5 });
+  t.match(result.hung, /wrecker\.service +start +running/, 'the watchdog shows the jobs');
+  t.match(result.hung, /\/bin\/sleep 1000/, 'and the processes');
+  t.equal(result.status, null);
+  t.match(readFileSync(`${result.folder}/console.log`, 'utf8'), /wrecker\.service/);
+});

@@ -1,0 +1,61 @@
+import { existsSync, readFileSync } from 'node:fs';
+import { setTimeout as pause } from 'node:timers/promises';
+import { seal } from '../test/support/sealing.ts';
+import { completed } from './harness/expect.ts';
+import { inOrder, lineOf, MULTI_USER } from './harness/journal.ts';
+import { bootMachine } from './harness/machine.ts';
+import { asked, failed, handler, inUseEarly, refused } from './harness/machine-expect.ts';
+import { hostTang, NETWORKD, networkdFiles } from './harness/machine-network.ts';
+import { machineWith, makeSealable, showMounted } from './harness/machine-sealed.ts';
+import { scenario } from './harness/scenario.ts';
+
+const LATE_MS = 20_000;
+const config = { content: 'volumes:\n  late: { give-up-after: 0 }\n  never: { give-up-after: 60s }\n' };
+
+/** Until PID 1 says on the console that our handlers have started. */
+async function untilAsked(console: string, signal: AbortSignal): Promise<void> {
+  const started = () => existsSync(console) && /fetch-luks-key@\d/.test(readFileSync(console, 'latin1'));
+  while (!started()) await pause(200, undefined, { signal });
+}
+
+scenario('key server 20 s late, another never there', { machine: bootMachine }, async (t, stage) => {
+  const [late, never] = [makeSealable(stage.folder, 'late'), makeSealable(stage.folder, 'never')];
+  const [lateTang, neverTang] = [await hostTang(t), await hostTang(t)];
+  await Promise.all([lateTang.stop(), neverTang.stop()]);
+  const guest = machineWith(
+    [
+      { name: 'late', sealed: await seal('tang', lateTang.pin, late.key) },
+      {
+        name: 'never',
+        sealed: await seal('tang', neverTang.pin, never.key),
+        options: 'luks,nofail,headless=1',
+        mount: null,
+      },
+    ],
+    {
+      disks: [late, never],
+      network: true,
+      enable: [NETWORKD],
+      files: { ...networkdFiles, '/etc/fetch-luks-key/config.yaml': config },
+      script: showMounted('/mnt/late'),
+    },
+  );
+  const ended = new AbortController();
+  const coming = untilAsked(`${stage.folder}/boot-1/console.log`, ended.signal)
+    .then(() => pause(LATE_MS, undefined, { signal: ended.signal }))
+    .then(() => lateTang.start())
+    .catch((thrown) => {
+      if (!ended.signal.aborted) throw thrown;
+    });
+  const result = await stage.boot(guest).finally(() => ended.abort());
+  await coming;
+  completed(t, result);
+  inUseEarly(t, result, 'late', 'tang');
+  const took = /opened by tang \S+ in (\d+) ms/.exec(
+    lineOf(result.journal, handler('late', 'key')) ?? '',
+  )?.[1];
+  t.ok(Number(took) > LATE_MS / 2, 'the server was late indeed');
+  refused(t, result, 'never', '.*gave up after \\d+ tries');
+  t.ok(inOrder(result.journal, asked('never'), MULTI_USER), 'never: asked for');
+  t.ok(inOrder(result.journal, MULTI_USER, failed('never')), 'never: multi-user.target did not wait for it');
+});

@@ -1,0 +1,25 @@
+import { bootContainer } from './harness/container.ts';
+import { PROMPT, UNIT_FAILED } from './harness/expect.ts';
+import { CYCLE, inOrder, lineOf, SYSINIT } from './harness/journal.ts';
+import { scenario } from './harness/scenario.ts';
+import { sealedGuest } from './harness/sealed.ts';
+import { DEFAULT_DEPENDENCIES, SOCKET_FILE, WANTED_BY_SOCKETS, wrongUnit } from './harness/wrong-units.ts';
+
+const files = wrongUnit(SOCKET_FILE, [...DEFAULT_DEPENDENCIES, ...WANTED_BY_SOCKETS]);
+const title = 'wrong: socket with default dependencies, before cryptsetup-pre.target';
+
+scenario(title, { container: bootContainer }, async (t, stage) => {
+  const { guest } = await sealedGuest(stage, { files, options: 'luks' });
+  const { hung, journal } = await stage.boot({ ...guest, script: '', watchdogSeconds: 10 });
+  t.not(lineOf(journal, CYCLE), null, 'systemd finds an ordering cycle');
+  const deleted = /Job (\S+)\/start deleted to break ordering cycle/.exec(journal)?.[1];
+  t.comment(`deleted: ${deleted}, ${hung === null ? 'late' : 'hung'}`);
+  // Which one varies from boot to boot.
+  if (deleted === 'cryptsetup-pre.target') {
+    t.match(hung, PROMPT, 'the socket comes too late: systemd asks for the passphrase');
+    t.equal(lineOf(journal, SYSINIT), null, 'the boot never ends');
+  } else {
+    t.equal(deleted, 'cryptsetup.target');
+    t.ok(inOrder(journal, SYSINIT, UNIT_FAILED), 'the boot does not wait for the volume');
+  }
+});
