@@ -94,13 +94,15 @@ t.test('every step does what it says, and nothing is left', async (t) => {
     /^ {5}journal: <3>data: .*connection refused \(gave up after \d+ tries in .* s\)$/m,
     /^ {5}\.\.\. 1 s: no Tang server yet/m,
     /the key was there \d+ ms after/,
+    /^ {5}journal: <4>data: .*remote home: this machine is revoked /m,
+    /operator revoke nas: revoked$/m,
     /^Every step did what it says, /m,
     /^Next:\n( {2}\S.*\n){3}$/m,
   ]) {
     t.match(stdout, line);
   }
-  t.equal(stdout.match(/^ {3}ok, \d+ ms$/gm)?.length, 8, 'each step with its milliseconds');
-  t.equal(stdout.match(/^ {5}the key opens data\.img$/gm)?.length, 3);
+  t.equal(stdout.match(/^ {3}ok, \d+ ms$/gm)?.length, 12, 'each step with its milliseconds');
+  t.equal(stdout.match(/^ {5}the key opens data\.img$/gm)?.length, 5);
   t.notMatch(stdout, '\u001b', 'no colours where there is no terminal');
   t.same(demo.leftovers(), []);
 });

@@ -50,7 +50,7 @@ async function main(): Promise<number> {
   forgetOld(Date.now());
   packageUpToDate();
   // Here, so that a download that fails is told once.
-  for (const needed of suite === undefined ? everySuite : [suite]) await rootTree(needed);
+  await Promise.all((suite === undefined ? everySuite : [suite]).map(rootTree));
   if (tier !== 'container') say('machines are emulated: /dev/kvm is neither needed nor used');
   const results = join(runFolder(), 'results');
   const started = performance.now();

@@ -51,7 +51,8 @@ t.test('the version is that of the package', async (t) => {
 });
 
 t.test('a wrong command line: status 2, one line, and where to look', async (t) => {
-  const overview = '\\(hint: one of handle, seal, open, request, check; see fetch-luks-key --help\\)$';
+  const overview =
+    '\\(hint: one of handle, seal, open, request, join, leave, keepalive, act, check; see fetch-luks-key --help\\)$';
   const see = (command: string) => `\\(hint: see fetch-luks-key ${command} --help\\)$`;
   const cases: [args: string[], line: string][] = [
     [[], `^no command given ${overview}`],

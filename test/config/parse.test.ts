@@ -124,10 +124,13 @@ const wrongFields: Record<string, [fields: string, said: string | RegExp]> = {
     `url: https://a/\n    pin: sha256/${'A'.repeat(42)}B`,
     /^4 volumes\.data\.pin: expected sha256/,
   ],
-  'unknown pin': ['allow: [tpm2, tpm3]', '3 volumes.data.allow[1]: expected one of tpm2, tang, got "tpm3"'],
-  'sss listed': ['allow: [sss]', '3 volumes.data.allow[0]: expected one of tpm2, tang, got "sss"'],
-  'empty list': ['allow: []', '3 volumes.data.allow: expected a list of tpm2, tang, got a list'],
-  'no list': ['allow: tpm2', '3 volumes.data.allow: expected a list of tpm2, tang, got "tpm2"'],
+  'unknown pin': [
+    'allow: [tpm2, tpm3]',
+    '3 volumes.data.allow[1]: expected one of tpm2, tang, remote, got "tpm3"',
+  ],
+  'sss listed': ['allow: [sss]', '3 volumes.data.allow[0]: expected one of tpm2, tang, remote, got "sss"'],
+  'empty list': ['allow: []', '3 volumes.data.allow: expected a list of tpm2, tang, remote, got a list'],
+  'no list': ['allow: tpm2', '3 volumes.data.allow: expected a list of tpm2, tang, remote, got "tpm2"'],
   'Tang by another protocol': [
     'allow-tang: [ "ftp://a" ]',
     /^3 volumes\.data\.allow-tang\[0\]: expected an http/,

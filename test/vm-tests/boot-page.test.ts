@@ -13,12 +13,16 @@ t.test('a row for each scenario, a cell for each version', async (t) => {
     run('container', [
       outcome('rescue mode', 'trixie', 'container', { seconds: [1.23, 4.56] }),
       outcome('rescue mode', 'bookworm', 'container', { passed: false }),
+      outcome('crash', 'bookworm', 'container', { seconds: [] }),
       outcome('another', 'forky', 'container', { evidence: ['systemd 262\nchain\n'] }),
     ]),
   ]);
   t.match(page, '| scenario | systemd 252 (bookworm) | systemd 257 (trixie) | systemd 262 (forky) |');
-  t.match(page, '| another | – | – | 1.2 |\n| rescue mode | **failed** | 1.2 + 4.6 | – |\n');
-  t.match(page, '4 boots took 61 s');
+  t.match(
+    page,
+    '| another | – | – | 1.2 |\n| crash | ok | – | – |\n| rescue mode | **failed** | 1.2 + 4.6 | – |\n',
+  );
+  t.match(page, '4 boots, two at a time; the whole run took 61 s.');
   t.match(page, '```\nanother, systemd 262\nchain\n```');
   t.notMatch(page, '## Virtual machines');
 });
