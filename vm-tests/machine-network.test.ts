@@ -4,24 +4,17 @@ import { completed } from './harness/expect.ts';
 import type { BootResult } from './harness/guest.ts';
 import { inOrder, MULTI_USER } from './harness/journal.ts';
 import { bootMachine } from './harness/machine.ts';
-import { inUse, inUseEarly, mountedAt } from './harness/machine-expect.ts';
+import { inUse, inUseEarly, mountedAt, notWaitedFor } from './harness/machine-expect.ts';
 import { hostKeyServer, hostTang, NETWORKD, networkdFiles, ONLINE } from './harness/machine-network.ts';
-import { machineWith, makeSealable, showMounted } from './harness/machine-sealed.ts';
+import { machineWith, makeSealable, showBefore, showMounted } from './harness/machine-sealed.ts';
 import { scenario } from './harness/scenario.ts';
 
 const LATE = { options: 'luks,_netdev', mount: '_netdev' };
-/** For whom the volume's unit makes the boot wait, as the booted systemd has it. */
-const showBefore = (volume: string) =>
-  `systemctl show -p Before systemd-cryptsetup@${volume}.service | sed 's/^/${volume}: /'\n`;
 
 /** systemd orders only the mount after network-online.target: the key is asked for before. */
-function ofTheNetwork(t: Test, { journal, output }: BootResult, volume: string): void {
-  t.match(output, new RegExp(`^${volume}: Before=.*\\bremote-cryptsetup\\.target`, 'm'));
-  t.notMatch(
-    output,
-    new RegExp(`^${volume}: Before=(.* |)cryptsetup\\.target`, 'm'),
-    'sysinit.target does not wait',
-  );
+function ofTheNetwork(t: Test, result: BootResult, volume: string): void {
+  const { journal } = result;
+  notWaitedFor(t, result, volume);
   t.ok(
     inOrder(journal, ONLINE, mountedAt(`/mnt/${volume}`)),
     `${volume}: mounted after network-online.target`,

@@ -37,6 +37,13 @@ export function inUseEarly(
   t.ok(inOrder(result.journal, mountedAt(at), SYSINIT), `${volume}: sysinit.target waited for it`);
 }
 
+/** The boot goes on without the volume: `showBefore` of machine-sealed.ts is in the script. */
+export function notWaitedFor(t: Test, { output }: BootResult, volume: string): void {
+  const [, before = ''] = new RegExp(`^${volume}: Before=(.+)$`, 'm').exec(output) ?? [];
+  t.match(before, /\bumount\.target/, `${volume}: what waits for it`);
+  t.notOk(before.split(' ').includes('cryptsetup.target'), `${volume}: sysinit.target does not`);
+}
+
 /** No key was delivered: the volume's unit failed. @param why what our handler says of it, a regular expression */
 export function refused(t: Test, { journal }: BootResult, volume: string, why: string): void {
   t.not(lineOf(journal, handler(volume, why)), null, `${volume}: the journal says what is wrong`);

@@ -61,6 +61,10 @@ export function machineWith(
 export const showMounted = (...points: readonly string[]) =>
   points.map((at) => `echo "${at}: $(findmnt -n -o SOURCE ${at})"\n`).join('');
 
+/** Shell lines that show what waits for the volume's unit. */
+export const showBefore = (volume: string) =>
+  `systemctl show -p Before systemd-cryptsetup@${volume}.service | sed 's/^/${volume}: /'\n`;
+
 /**
  * Shell lines that show what is loaded in the TPM itself, behind the kernel's resource manager, which hides what
  * others have there. An empty list is one without lines.
