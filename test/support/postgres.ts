@@ -43,7 +43,7 @@ export async function startPostgres(
   const data = join(folder, 'data');
   const [prefix = '', ...rest] = unprivileged;
   const initdb = [program('initdb'), '--no-sync', '--auth=trust', '--username=keys', '-D', data];
-  if (copyOf === undefined) execFileSync(prefix, [...rest, ...initdb], { stdio: 'ignore' });
+  if (copyOf === undefined) execFileSync(prefix, [...rest, ...initdb], { stdio: 'ignore', cwd: folder });
   else copyOf(data, unprivileged);
   let running = await launch(folder, data, []);
   t.teardown(async () => {
@@ -88,7 +88,7 @@ async function launch(folder: string, data: string, settings: readonly string[])
     '',
     ...options,
   ];
-  const child = spawn(prefix, args, { stdio: ['ignore', 'ignore', 'pipe'] });
+  const child = spawn(prefix, args, { stdio: ['ignore', 'ignore', 'pipe'], cwd: folder });
   let output = '';
   child.stderr.setEncoding('utf8').on('data', (text: string) => {
     output = (output + text).slice(-4096);

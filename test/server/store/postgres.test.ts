@@ -25,7 +25,7 @@ t.test('a read replica is refused, and nothing is written', async (t) => {
       '-c',
       'fast',
     ];
-    execFileSync(prefix, [...rest, ...copy]);
+    execFileSync(prefix, [...rest, ...copy], { cwd: '/' });
   });
   const location = place.location.replace(dirname(primary.data), dirname(replica.data));
   await t.rejects(openAt(t, { ...place, location }), {
