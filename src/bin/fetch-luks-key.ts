@@ -44,6 +44,7 @@ const locks: Locks = {
 const serverWorld: ServerWorld = {
   connector: serverConnector,
   bootId,
+  leftProof,
   async identity(path, signal) {
     const { readIdentityFile } = await import('../remote/identity-file.ts');
     const { certificate, key } = await readIdentityFile(path, { files, runner }, signal);

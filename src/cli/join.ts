@@ -62,7 +62,8 @@ example:
         `  our key      ${joined.path}, ${joined.told['protected-with-tpm'] ? 'encrypted to the TPM' : 'as it is'}\n`,
     );
     if (joined.told.status === 'locked') {
-      world.say(`compare the fingerprint on the server, then there: luks-key-server allow ${joined.name}`);
+      const { fingerprint } = joined.told;
+      world.say(`on the server: luks-key-server allow ${joined.name} --fingerprint ${fingerprint}`);
     }
     return 0;
   },

@@ -27,9 +27,11 @@ export function keyServer(name: string, settings: ServerSettings, world: ServerW
     name,
     pinSha256: settings.pinSha256,
     createKey: (crv, alive, signal) =>
-      withConnection(signal, (connection, boot) =>
-        ask(connection, 'POST', '/v1/keys', { crv, alive, boot }, wire.createKey.response, signal),
-      ),
+      withConnection(signal, async (connection, boot) => {
+        const proof = await world.leftProof(settings.pinSha256);
+        const body = { crv, alive, boot, ...(proof === null ? {} : { proof }) };
+        return await ask(connection, 'POST', '/v1/keys', body, wire.createKey.response, signal);
+      }),
     recover: (kid, point, signal) =>
       withConnection(signal, async (connection, boot) => {
         const path = `/v1/keys/${kid}/recover`;

@@ -14,4 +14,9 @@ export interface ServerWorld {
   ): Promise<Required<Pick<TlsSettings, 'clientCertificate' | 'clientKey'>>>;
   /** This boot's id (proc(5), /proc/sys/kernel/random/boot_id). */
   bootId(): Promise<string>;
+  /**
+   * The alive proof that was left in this boot, by whoever had a key of this server open (src/handler/alive.ts).
+   * @returns null when there is none
+   */
+  leftProof(serverPin: Buffer): Promise<{ readonly kid: string; readonly proof: string } | null>;
 }

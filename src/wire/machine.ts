@@ -9,9 +9,19 @@ export const join = {
   response: v.object({ name: machineName, status: v.picklist(['armed', 'locked']) }),
 };
 
-/** `POST /v1/keys`: makes an exchange key. `alive` is SHA-256 of the alive proof that the sealed secret will give. */
+const proof = v.strictObject({ kid, proof: base64url(32) });
+
+/**
+ * `POST /v1/keys`: makes an exchange key. `alive` is SHA-256 of the alive proof that the sealed secret will give; `proof`
+ * is that of another key, which all but the machine's first one take.
+ */
 export const createKey = {
-  request: v.strictObject({ crv: v.picklist(['P-256', 'P-521']), alive: base64url(32), boot }),
+  request: v.strictObject({
+    crv: v.picklist(['P-256', 'P-521']),
+    alive: base64url(32),
+    boot,
+    proof: v.optional(proof),
+  }),
   response: v.object({ kid, key: ecKey }),
 };
 
@@ -26,8 +36,6 @@ export const recover = {
   request: v.strictObject({ point: ecKey, boot, evidence: v.optional(v.null()) }),
   response: v.object({ point: ecKey }),
 };
-
-const proof = v.strictObject({ kid, proof: base64url(32) });
 
 /** `POST /v1/keepalive`. Without a proof the machine is seen and no more. */
 export const keepalive = {

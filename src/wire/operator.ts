@@ -25,7 +25,13 @@ export const operatorRequest = v.variant('command', [
   }),
   v.strictObject({ command: v.literal('list'), after: v.string() }),
   v.strictObject({ command: v.literal('show'), name: machineName }),
-  v.strictObject({ command: v.picklist(['lock', 'allow', 'revoke']), name: machineName }),
+  v.strictObject({ command: v.picklist(['lock', 'revoke']), name: machineName }),
+  v.strictObject({
+    command: v.literal('allow'),
+    name: machineName,
+    /** Of the machine's client key, `sha256/BASE64URL`: confirms one that joined anew. */
+    fingerprint: v.optional(v.string()),
+  }),
   v.strictObject({
     command: v.literal('expect'),
     name: machineName,

@@ -38,6 +38,8 @@ async function machine(t: Test, server: KeyServerProcess, ...policy: string[]) {
     own,
     opens: async () => (await socket.askAlone('data')).bytes.equals(KEY),
     proofs: () => existsSync(inside('fetch-luks-key/alive')),
+    /** As a boot does in which no key was opened. */
+    forget: () => rmSync(inside('fetch-luks-key/alive'), { recursive: true }),
     ordered: (verdict: string) => existsSync(inside(`fetch-luks-key/act/${verdict}`)),
     /** Starts the daemon. */
     keepalive(): { child: ChildProcess; lines: string[] } {
@@ -69,6 +71,8 @@ async function until(title: string, condition: () => boolean | Promise<boolean>)
 t.test('who has opened its key stays armed, and no other', async (t) => {
   const server = await startKeyServer(t);
   const nas = await machine(t, server, '--lease', '6s', '--boot-grace', '6s');
+  t.ok(nas.proofs(), 'who seals a key has it');
+  nas.forget();
   const silent = nas.keepalive();
   await pause(8000);
   t.equal(await statusOf(server), 'locked', 'without a proof the lease ends');

@@ -17,37 +17,47 @@ async function decide(
   return 0;
 }
 
-function simple(name: 'lock' | 'allow', summary: string, explanation: string): ServerCommand {
-  return {
-    name,
-    summary,
-    help: `usage: luks-key-server ${name} NAME
+export const lockCommand: ServerCommand = {
+  name: 'lock',
+  summary: 'release nothing to a machine until it is allowed',
+  help: `usage: luks-key-server lock NAME
 
-${explanation}
+From the next request on, the machine gets nothing, whatever it shows. A machine
+that runs is told at once.
 
 ${socketHelp}
 
 example:
-  luks-key-server ${name} nas
+  luks-key-server lock nas
 `,
-    async run(args, world) {
-      const { values, positionals } = parseCommandLine(name, args, socketOption, ['NAME']);
-      return decide(world, values, { command: name, name: positionals[0] ?? '' });
-    },
-  };
-}
+  async run(args, world) {
+    const { values, positionals } = parseCommandLine('lock', args, socketOption, ['NAME']);
+    return decide(world, values, { command: 'lock', name: positionals[0] ?? '' });
+  },
+};
 
-export const lockCommand = simple(
-  'lock',
-  'release nothing to a machine until it is allowed',
-  'From the next request on, the machine gets nothing, whatever it shows. A machine\nthat runs is told at once.',
-);
+export const allowCommand: ServerCommand = {
+  name: 'allow',
+  summary: 'arm a locked machine again',
+  help: `usage: luks-key-server allow NAME [--fingerprint FINGERPRINT]
 
-export const allowCommand = simple(
-  'allow',
-  'arm a locked machine again',
-  'Gives the machine a whole lease and its boots back. For one that joined again,\ncompare the fingerprint that show prints with that on the machine first.',
-);
+Gives the machine a whole lease and its boots back.
+
+  --fingerprint FINGERPRINT  of the machine's client key, needed once for one that
+                             joined again: as it is shown on the machine
+${socketHelp}
+
+example:
+  luks-key-server allow nas
+`,
+  async run(args, world) {
+    const options = { ...socketOption, fingerprint: { type: 'string' } } as const;
+    const { values, positionals } = parseCommandLine('allow', args, options, ['NAME']);
+    const { fingerprint } = values;
+    const request = { command: 'allow', name: positionals[0] ?? '' } as const;
+    return decide(world, values, fingerprint === undefined ? request : { ...request, fingerprint });
+  },
+};
 
 export const revokeCommand: ServerCommand = {
   name: 'revoke',

@@ -32,7 +32,7 @@ once, for one hour. Whoever reads it first can join in the machine's place.
   --approval WHAT          auto (default) or manual
   --from CIDR              where the machine may ask from; repeatable
   --rejoin                 a new key for a machine that is known: it is locked
-                           until 'luks-key-server allow NAME'
+                           until 'luks-key-server allow NAME --fingerprint …'
   --state DIR              where the server's key is; default
                            /var/lib/luks-key-server
 ${socketHelp}

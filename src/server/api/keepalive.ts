@@ -47,7 +47,7 @@ export async function expect(
 }
 
 /** Whether this is what the sealed key gives: the server knows its SHA-256 alone. */
-function isProof({ alive }: MachineState, proof: Proof): boolean {
+export function isProof({ alive }: MachineState, proof: Proof): boolean {
   if (proof === undefined || !Object.hasOwn(alive, proof.kid)) return false;
   const expected = fromBase64url(alive[proof.kid] ?? '');
   const given = fromBase64url(proof.proof);

@@ -10,7 +10,8 @@ import type {
 } from '../../wire/machine.ts';
 import type { ExchangeKey, Machine } from '../store/store.ts';
 import type { App, Caller } from './app.ts';
-import { asMachine, granted, happen, refuseUnknown } from './machine.ts';
+import { isProof } from './keepalive.ts';
+import { asMachine, granted, happen, refuseUnknown, stateOf } from './machine.ts';
 
 type KeyResponse = InferOutput<typeof createKeyWire.response>;
 
@@ -18,7 +19,7 @@ type KeyResponse = InferOutput<typeof createKeyWire.response>;
 export async function createKey(
   app: App,
   caller: Caller,
-  { crv, alive, boot }: InferOutput<typeof createKeyWire.request>,
+  { crv, alive, boot, proof }: InferOutput<typeof createKeyWire.request>,
 ): Promise<KeyResponse> {
   const { point, secret } = generateExchangeKey(curves[crv]);
   using own = secret;
@@ -27,7 +28,8 @@ export async function createKey(
   const { from, requestId } = caller;
   // Awaited here: `own` is wiped when this function ends.
   return await asMachine(app, caller, async (transaction, machine) => {
-    const event = { type: 'register', kid, alive, boot, from } as const;
+    const proven = isProof(stateOf(machine), proof);
+    const event = { type: 'register', kid, alive, proven, boot, from } as const;
     const entry = { who: 'machine', what: 'create-key', key: kid, from, requestId };
     const step = await happen(transaction, machine, event, app.store.now(), entry);
     if (step.refusal !== null) return { ...step, value: null };
@@ -56,10 +58,11 @@ export async function deleteKey(
   return asMachine(app, caller, async (transaction, machine) => {
     const key = await transaction.key(kid);
     if (!isIts(machine, key)) return refuseUnknown(machine);
-    await transaction.setDeleted(kid, app.store.now().leaseMs);
-    const entry = { who: 'machine', what: 'delete-key', outcome: 'done', machine: machine.name };
-    transaction.record({ ...entry, key: kid, from, requestId });
-    return granted(machine, { kid });
+    const now = app.store.now();
+    const entry = { who: 'machine', what: 'delete-key', key: kid, from, requestId };
+    const step = await happen(transaction, machine, { type: 'delete-key', from }, now, entry);
+    if (step.refusal === null) await transaction.setDeleted(kid, now.leaseMs);
+    return { ...step, value: { kid } };
   });
 }
 

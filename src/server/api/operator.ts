@@ -1,4 +1,5 @@
 import { AppError } from '../../base/errors.ts';
+import { keyPinText } from '../../base/key-pin.ts';
 import { limits } from '../../base/limits.ts';
 import type { MachineView, OperatorRequest, OperatorResponses } from '../../wire/operator.ts';
 import { emptyChain, type Head } from '../audit/chain.ts';
@@ -6,7 +7,7 @@ import { exportLine } from '../audit/export.ts';
 import { isBlock } from '../machine/address.ts';
 import type { OperatorEvent } from '../machine/event.ts';
 import { defaultPolicy, type Policy } from '../machine/policy.ts';
-import { leaseLeftMs, statusAt } from '../machine/state.ts';
+import { leaseLeftMs, statusAt, waiting } from '../machine/state.ts';
 import type { Machine, Transaction } from '../store/store.ts';
 import type { App } from './app.ts';
 import { type InvitationDetails, invitationHash } from './join.ts';
@@ -104,14 +105,14 @@ async function audit(app: App, { after }: Of<'audit'>): Promise<OperatorResponse
   return { lines, last: Math.max(after, previous.seq) };
 }
 
-type Decision = Of<'lock' | 'allow' | 'revoke'> | Of<'expect'> | Of<'approve' | 'deny'>;
+type Decision = Of<'lock' | 'revoke'> | Of<'allow'> | Of<'expect'> | Of<'approve' | 'deny'>;
 
 async function decide(app: App, request: Decision): Promise<MachineView> {
   const requestId = app.random.bytes(9).toString('base64url');
   const { shown, step } = await app.store.transaction(async (transaction) => {
     const machine = await named(transaction, request.name);
     const entry = { who: 'operator', what: request.command, requestId };
-    const step = await happen(transaction, machine, eventOf(request), app.store.now(), entry);
+    const step = await happen(transaction, machine, eventOf(request, machine), app.store.now(), entry);
     return { step, shown: await view(app, transaction, step.machine) };
   });
   for (const kind of step.alerts)
@@ -119,8 +120,18 @@ async function decide(app: App, request: Decision): Promise<MachineView> {
   return shown;
 }
 
-function eventOf(request: Decision): OperatorEvent {
+/** @throws AppError `refused` when the machine has another key than the operator has seen */
+function eventOf(request: Decision, machine: Machine): OperatorEvent {
   switch (request.command) {
+    case 'allow': {
+      const { fingerprint } = request;
+      if (fingerprint !== undefined && fingerprint !== fingerprintOf(machine)) {
+        throw new AppError('refused', `${machine.name}: its key has another fingerprint`, {
+          hint: 'somebody else may have used the invitation: lock or revoke it',
+        });
+      }
+      return { type: 'allow', confirmed: fingerprint !== undefined };
+    }
     case 'expect':
       return { type: 'expect', boots: request.boots, withinMs: request['within-ms'] };
     case 'approve':
@@ -131,6 +142,10 @@ function eventOf(request: Decision): OperatorEvent {
   }
 }
 
+function fingerprintOf({ pin }: Machine): string | null {
+  return pin === null ? null : keyPinText(pin);
+}
+
 async function view(
   app: App,
   transaction: Pick<Transaction, 'keysOf'>,
@@ -138,18 +153,18 @@ async function view(
 ): Promise<MachineView> {
   const state = stateOf(machine);
   const { leaseMs } = app.store.now();
-  const { policy, seen, pending } = state;
+  const { policy, seen } = state;
   const keys = await transaction.keysOf(machine.id);
   return {
     name: machine.name,
     status: statusAt(state, leaseMs),
     cause: state.cause ?? (statusAt(state, leaseMs) === state.status ? null : 'lease'),
-    fingerprint: machine.pin === null ? null : `sha256/${machine.pin.toString('base64url')}`,
+    fingerprint: fingerprintOf(machine),
     'lease-left-ms': leaseLeftMs(state, leaseMs),
     'last-seen-ms': seen?.wallMs ?? null,
     'last-seen-from': seen?.from ?? null,
     keys: keys.filter((key) => key.deletedMs === null).length,
-    pending: pending.map(({ id, from, sinceMs, kid, approved }) => ({
+    pending: waiting(state, leaseMs).map(({ id, from, sinceMs, kid, approved }) => ({
       id,
       from,
       'since-ms': sinceMs,

@@ -20,15 +20,25 @@ export type MachineEvent =
   | (FromMachine & { readonly type: 'recover'; readonly kid: string; readonly requestId: string })
   /** @field proven whether it carried the alive proof of one of the machine's keys */
   | (FromMachine & { readonly type: 'keepalive'; readonly proven: boolean })
-  /** A key was sealed: this is the hash of its alive proof, which only who has the key can make. */
-  | (FromMachine & { readonly type: 'register'; readonly kid: string; readonly alive: string })
-  /** A key is to be made. */
-  | (FromMachine & { readonly type: 'create-key' })
+  /**
+   * A key was sealed.
+   * @field alive hash of its alive proof, which only who has the key can make
+   * @field proven whether it carried the alive proof of one of the machine's other keys
+   */
+  | (FromMachine & {
+      readonly type: 'register';
+      readonly kid: string;
+      readonly alive: string;
+      readonly proven: boolean;
+    })
+  /** A key is to be deleted, softly. */
+  | (Omit<FromMachine, 'boot'> & { readonly type: 'delete-key' })
   | (FromMachine & { readonly type: 'announce'; readonly proven: boolean; readonly withinMs: number });
 
 export type OperatorEvent =
   | { readonly type: 'lock' }
-  | { readonly type: 'allow' }
+  /** @field confirmed whether the operator named the fingerprint of the client key that the machine has now */
+  | { readonly type: 'allow'; readonly confirmed: boolean }
   | { readonly type: 'revoke' }
   | { readonly type: 'expect'; readonly boots: number; readonly withinMs: number }
   | { readonly type: 'approve' | 'deny'; readonly requestId: string }

@@ -1,7 +1,7 @@
 import { AppError } from '../../base/errors.ts';
 import type { Now } from '../audit/record.ts';
 import { done, type OperatorEvent, type Outcome } from './event.ts';
-import { extended, type LockCause, type MachineState, statusAt } from './state.ts';
+import { type LockCause, type MachineState, statusAt, waiting } from './state.ts';
 
 /** @throws AppError `refused` for what cannot be done in this state */
 export function operator(state: MachineState, event: OperatorEvent, now: Now): Outcome {
@@ -14,16 +14,19 @@ export function operator(state: MachineState, event: OperatorEvent, now: Now): O
     case 'lock':
       return done(locked(state, 'operator'), 'locked');
     case 'allow':
-      return done(allowed(state, now));
+      return done(allowed(state, event.confirmed, now));
     case 'revoke':
       return state.status === 'revoked' ? done(state) : done(revoked(state), 'revoked');
     case 'expect':
       return done(expecting(state, event, now));
     case 'approve':
     case 'deny':
-      return done(decided(state, event.requestId, event.type === 'approve'));
+      return done(decided(state, event.requestId, event.type === 'approve', now));
     case 'rejoin':
-      return done(locked(state, 'rejoin'), 'locked');
+      return done(
+        { ...locked(state, 'rejoin'), unconfirmed: true, knownBoot: null, session: null },
+        'locked',
+      );
     case 'restore':
       return done(state.status === 'revoked' ? state : locked(state, 'restore'));
   }
@@ -34,8 +37,13 @@ function locked(state: MachineState, cause: LockCause): MachineState {
 }
 
 /** As after a first keep-alive with proof: a whole lease, and its boots. */
-function allowed(state: MachineState, now: Now): MachineState {
+function allowed(state: MachineState, confirmed: boolean, now: Now): MachineState {
   const { leaseMs, bootGraceMs } = state.policy;
+  if (state.unconfirmed && !confirmed) {
+    throw new AppError('refused', 'this machine has joined with a new key, which nobody has confirmed yet', {
+      hint: 'compare the fingerprint with the machine’s own, then: allow NAME --fingerprint FINGERPRINT',
+    });
+  }
   const runs = leaseMs !== 0 && (state.deadlineMs !== null || Object.keys(state.alive).length > 0);
   return {
     ...state,
@@ -45,6 +53,8 @@ function allowed(state: MachineState, now: Now): MachineState {
     session: null,
     bootsWithoutProof: 0,
     askedSince: false,
+    unconfirmed: false,
+    mayStartOver: state.unconfirmed,
   };
 }
 
@@ -63,20 +73,30 @@ function expecting(
       hint: 'allow it first',
     });
   }
-  const expected = { boots: event.boots, untilMs: now.leaseMs + event.withinMs, from: null };
-  return { ...state, expected, deadlineMs: extended(state, now.leaseMs, event.withinMs) };
+  const untilMs = now.leaseMs + event.withinMs;
+  return { ...state, expected: { boots: event.boots, untilMs, from: null, announcedIn: null } };
 }
 
-/** @throws AppError `usage` when no such request waits */
-function decided(state: MachineState, id: string, approved: boolean): MachineState {
-  if (!state.pending.some((one) => one.id === id)) {
+/** @throws AppError `usage` when no such request waits, or nobody asks for it any more */
+function decided(state: MachineState, id: string, approved: boolean, now: Now): MachineState {
+  const still = waiting(state, now.leaseMs);
+  if (!still.some((one) => one.id === id)) {
     throw new AppError('usage', `no request ${id} waits for an approval`, {
       hint: 'list shows those that do',
     });
   }
-  const pending = state.pending.flatMap((one) => {
+  const pending = still.flatMap((one) => {
     if (one.id !== id) return [one];
     return approved ? [{ ...one, approved }] : [];
   });
   return { ...state, pending };
+}
+
+/** Which of these is revoked by a tombstone, whatever a restored or lagging database says of it. @param id the machine's */
+export function afterTombstones(
+  id: string,
+  state: MachineState,
+  tombstones: ReadonlySet<string>,
+): MachineState {
+  return tombstones.has(id) && state.status !== 'revoked' ? revoked(state) : state;
 }

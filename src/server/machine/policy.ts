@@ -35,3 +35,7 @@ export const ANNOUNCEMENTS_PER_DAY = 4;
 export const DAY_MS = 24 * 60 * MINUTE_MS;
 /** Requests of one machine that wait for an approval; the oldest make room. */
 export const PENDING_REQUESTS = 16;
+/** Who has not asked again for so long no longer waits for an approval: a handler asks every few seconds. */
+export const STILL_WAITS_MS = 2 * MINUTE_MS;
+/** The same refusal to the same address is told once in this time: a handler asks every few seconds. */
+export const TOLD_AGAIN_MS = 10 * MINUTE_MS;

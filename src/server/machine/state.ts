@@ -1,4 +1,4 @@
-import type { Policy } from './policy.ts';
+import { type Policy, STILL_WAITS_MS } from './policy.ts';
 
 /** Why a machine is locked: its lease ended, its boots are used up, an operator, a new key, a restored backup. */
 export type LockCause = 'lease' | 'boots' | 'operator' | 'rejoin' | 'restore';
@@ -19,6 +19,8 @@ export interface Expected {
   readonly untilMs: number;
   /** Where it has to boot from; null = anywhere. */
   readonly from: string | null;
+  /** The boot in which the machine itself announced it; null for an operator. */
+  readonly announcedIn: string | null;
 }
 
 /** A release that waits for an operator, or has been approved and not yet been asked for again. */
@@ -29,6 +31,8 @@ export interface PendingRequest {
   readonly from: string;
   /** Wall time, milliseconds since 1970 (UTC): only shown. */
   readonly sinceMs: number;
+  /** Lease clock, when it was last asked: who stopped asking does not wait any more. */
+  readonly lastMs: number;
   readonly approved: boolean;
 }
 
@@ -51,15 +55,21 @@ export interface MachineState {
   readonly session: BootSession | null;
   /** Boots that were released since the last keep-alive with proof. */
   readonly bootsWithoutProof: number;
-  /** In which boot the last proof came. */
-  readonly provenBoot: string | null;
-  /** Whether anybody asked for a release since the lease ended. */
+  /** The boot that the server stands behind: that of the last proof, or of the last release that opened one. */
+  readonly knownBoot: string | null;
+  /** Whether another boot has asked for a release since, or anybody since the lease ended. */
   readonly askedSince: boolean;
+  /** It has joined anew, and no operator has named the fingerprint of its key yet. */
+  readonly unconfirmed: boolean;
+  /** One key may be sealed without a proof: the machine has joined anew, and may have nothing to make one with. */
+  readonly mayStartOver: boolean;
   readonly expected: Expected | null;
   /** When the machine announced its last reboots, oldest first. */
   readonly announcedMs: readonly number[];
   readonly pending: readonly PendingRequest[];
   readonly seen: Seen | null;
+  /** The last refusal that was told, on the lease clock. */
+  readonly told: { readonly refusal: string; readonly from: string; readonly atMs: number } | null;
 }
 
 /** A machine that has just joined: armed, with nothing to lose yet. */
@@ -72,19 +82,37 @@ export function joined(policy: Policy): MachineState {
     alive: {},
     session: null,
     bootsWithoutProof: 0,
-    provenBoot: null,
+    knownBoot: null,
     askedSince: false,
+    unconfirmed: false,
+    mayStartOver: false,
     expected: null,
     announcedMs: [],
     pending: [],
     seen: null,
+    told: null,
   };
 }
 
 /** The status as it is at `leaseMs`: a lease ends without anybody writing that down, and at its very instant. */
 export function statusAt(state: MachineState, leaseMs: number): MachineState['status'] {
-  const { status, deadlineMs } = state;
-  return status === 'armed' && deadlineMs !== null && leaseMs >= deadlineMs ? 'locked' : status;
+  const isOver = hasLeaseEnded(state, leaseMs) && !isAwaited(state, leaseMs);
+  return state.status === 'armed' && isOver ? 'locked' : state.status;
+}
+
+/** Whether only a boot that is expected keeps the machine armed, if anything does. */
+export function hasLeaseEnded({ deadlineMs }: MachineState, leaseMs: number): boolean {
+  return deadlineMs !== null && leaseMs >= deadlineMs;
+}
+
+/** Whether boots are expected that have not come yet. */
+export function isAwaited({ expected }: MachineState, leaseMs: number): boolean {
+  return expected !== null && expected.boots > 0 && leaseMs < expected.untilMs;
+}
+
+/** Requests that are still asked for. */
+export function waiting({ pending }: MachineState, leaseMs: number): readonly PendingRequest[] {
+  return pending.filter(({ lastMs }) => leaseMs < lastMs + STILL_WAITS_MS);
 }
 
 /** How long the lease still runs; null when none does. */

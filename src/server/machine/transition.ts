@@ -1,10 +1,12 @@
 import type { Now } from '../audit/record.ts';
 import { isAllowedFrom } from './address.ts';
 import { type Event, type MachineEvent, type Outcome, refused } from './event.ts';
-import { announce, createKey, keepalive, register } from './keepalive.ts';
+import { announce, keepalive } from './keepalive.ts';
+import { deleteKey, register } from './keys.ts';
 import { operator } from './operator.ts';
-import { recover } from './recover.ts';
-import type { MachineState } from './state.ts';
+import { doubted, recover } from './recover.ts';
+import { type MachineState, statusAt } from './state.ts';
+import { toldOnce } from './told.ts';
 
 /**
  * What an event makes of a machine (docs/PROTOCOL.md). Decisions are made by the lease clock alone; wall time is kept
@@ -12,16 +14,15 @@ import type { MachineState } from './state.ts';
  * @throws AppError `refused`, `usage` for what an operator cannot ask in this state
  */
 export function transition(state: MachineState, event: Event, now: Now): Outcome {
-  return 'from' in event ? machine(state, event, now) : operator(state, event, now);
+  if (!('from' in event)) return operator(state, event, now);
+  return toldOnce(machine(state, event, now), event, now);
 }
 
 function machine(state: MachineState, event: MachineEvent, now: Now): Outcome {
   // Keep-alives come all the time: that one is refused is told once, when the status changes.
   const alerts = event.type === 'keepalive' ? [] : (['refused'] as const);
   if (state.status === 'revoked') return refused(state, 'revoked', ...alerts);
-  if (!isAllowedFrom(event.from, state.policy.allowedFrom)) {
-    return refused(state, 'not-allowed-from', ...alerts);
-  }
+  if (!isAllowedFrom(event.from, state.policy.allowedFrom)) return fromElsewhere(state, event, now);
   const seen = { ...state, seen: { leaseMs: now.leaseMs, wallMs: now.wallMs, from: event.from } };
   switch (event.type) {
     case 'recover':
@@ -30,9 +31,19 @@ function machine(state: MachineState, event: MachineEvent, now: Now): Outcome {
       return keepalive(seen, event, now);
     case 'register':
       return register(seen, event, now);
-    case 'create-key':
-      return createKey(seen, now);
+    case 'delete-key':
+      return deleteKey(seen, now);
     case 'announce':
       return announce(seen, event, now);
   }
+}
+
+/** A machine that was carried away and runs on is told that it is locked wherever it is, so that it can act on that. */
+function fromElsewhere(state: MachineState, event: MachineEvent, now: Now): Outcome {
+  if (event.type === 'keepalive') {
+    return refused(state, statusAt(state, now.leaseMs) === 'locked' ? 'locked' : 'not-allowed-from');
+  }
+  // Through the Tang face anybody may ask from anywhere: that says nothing about the machine.
+  const isItself = event.type === 'recover' && event.boot !== null;
+  return refused(isItself ? doubted(state, event, now) : state, 'not-allowed-from', 'refused');
 }

@@ -96,7 +96,9 @@ export class TestMachine {
   async seal(crv: 'P-256' | 'P-521' = 'P-256') {
     this.#epk = generateEphemeral(curves[crv]);
     const alive = createHash('sha256').update(this.secret).digest('base64url');
-    const answer = await this.post('/v1/keys', { crv, alive, boot: this.boot });
+    const own = { kid: this.kid, proof: this.secret.toString('base64url') };
+    const proof = this.kid === '' ? {} : { proof: own };
+    const answer = await this.post('/v1/keys', { crv, alive, boot: this.boot, ...proof });
     if (typeof answer.kid !== 'string') return answer;
     this.kid = answer.kid;
     using agreed = await this.#epk.agree(parseEcKey(answer.key, wrong));

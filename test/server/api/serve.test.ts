@@ -91,9 +91,30 @@ onBoth('a machine that joins again is locked until an operator has looked', asyn
   t.match(await fresh.seal(), { code: 'locked' });
   const { machine } = await server.operate<'machine'>({ command: 'show', name: 'nas' });
   t.match(machine, { cause: 'rejoin', fingerprint: `sha256/${fresh.pin.toString('base64url')}` });
-  await server.operate({ command: 'allow', name: 'nas' });
+  await t.rejects(server.operate({ command: 'allow', name: 'nas' }), {
+    code: 'refused',
+    message: /confirmed/,
+  });
+  const wrong = `sha256/${randomBytes(32).toString('base64url')}`;
+  await t.rejects(server.operate({ command: 'allow', name: 'nas', fingerprint: wrong }), { code: 'refused' });
+  t.match(await fresh.seal(), { code: 'locked' });
+  const fingerprint = machine.fingerprint ?? '';
+  await server.operate({ command: 'allow', name: 'nas', fingerprint });
   t.match(await fresh.seal(), { kid: /./ });
   t.equal(await fresh.recover(), 'opened');
+});
+
+onBoth('who has the machine’s identity alone gets no proof of his own accepted', async (t, place) => {
+  const server = await startApp(t, place);
+  const nas = await joinedMachine(server, 'nas');
+  const alive = randomBytes(32).toString('base64url');
+  const made = { crv: 'P-256', alive, boot: '0b' };
+  t.match(await nas.post('/v1/keys', made), { code: 'unknown' });
+  const proof = { kid: nas.kid, proof: randomBytes(32).toString('base64url') };
+  t.match(await nas.post('/v1/keys', { ...made, proof }), { code: 'unknown' });
+  t.match(await nas.seal(), { kid: /./ }, 'the machine itself has one');
+  await server.operate({ command: 'lock', name: 'nas' });
+  t.match(await nas.post(`/v1/keys/${nas.kid}`, undefined, 'DELETE'), { code: 'locked' });
 });
 
 onBoth('another machine’s key, and none at all, are told alike', async (t, place) => {

@@ -29,8 +29,11 @@ class Story {
     return this.last.refusal;
   }
 
-  seal(boot = 'a', kid = 'k1') {
-    return this.tell({ type: 'register', kid, alive: 'hash', boot, from: HOME });
+  seal(boot = 'a', kid = 'k1', proven = false) {
+    return this.tell({ type: 'register', kid, alive: 'hash', proven, boot, from: HOME });
+  }
+  allow(confirmed = false) {
+    return this.tell({ type: 'allow', confirmed });
   }
   recover(boot: string | null = 'b', kid = 'k1', from = HOME) {
     return this.tell({ type: 'recover', kid, requestId: `r${++this.#requests}`, boot, from });
@@ -120,7 +123,7 @@ t.test('boots', (t) => {
     [story.at(6).recover('d'), 'locked', 'and then it is locked'],
     [story.alerts, ['locked', 'refused'], ''],
     [story.at(7).alive('d'), 'locked', 'for the operator alone to undo'],
-    [story.tell({ type: 'allow' }), null, ''],
+    [story.allow(), null, ''],
     [story.at(8).recover('e'), null, 'who has done so'],
   ]);
 });
@@ -139,9 +142,9 @@ t.test('an announced reboot', (t) => {
   t.equal(story.announce(8), null);
   t.same(story.alerts, ['announced']);
   t.equal(story.at(7).recover('b'), null, 'is not held against it, though the lease would have ended');
-  t.equal(story.state.bootsWithoutProof, 0);
+  t.equal(story.state.bootsWithoutProof, 1, 'it is the boot that was to come');
   t.equal(sealed().announce(11), 'count-used', 'at most ten minutes ahead');
-  t.equal(sealed().announce(5, false), 'count-used', 'not without the proof');
+  t.equal(sealed().announce(5, false), 'unknown', 'not without the proof');
   t.equal(sealed({ selfExpect: 'never' }).announce(), 'count-used', 'not where the policy says never');
   t.equal(sealed().at(20).announce(), 'locked');
   const moved = sealed({ leaseMs: 60 * MINUTE });
@@ -158,8 +161,8 @@ t.test('an announced reboot', (t) => {
 t.test('boots that an operator expects', (t) => {
   const story = sealed();
   story.tell({ type: 'expect', boots: 3, withinMs: 60 * MINUTE });
-  for (let boot = 0; boot < 5; boot++) t.equal(story.at(boot * 10).recover(`b${boot}`), null, `boot ${boot}`);
-  t.equal(story.at(50).recover('b5'), 'locked');
+  for (let boot = 0; boot < 4; boot++) t.equal(story.at(boot * 10).recover(`b${boot}`), null, `boot ${boot}`);
+  t.equal(story.at(31).recover('b4'), 'locked', 'three, and one more');
   t.throws(() => story.tell({ type: 'expect', boots: 1, withinMs: MINUTE }), {
     code: 'refused',
     message: /locked/,
@@ -181,9 +184,9 @@ t.test('an approval is for one request', (t) => {
   t.equal(story.recover('b', 'k2'), 'approval-pending', 'not for another key');
   t.equal(story.recover('b', 'k1', '198.51.100.7'), 'approval-pending', 'not from elsewhere');
   t.equal(story.recover(), null);
-  t.equal(story.at(5).recover(), 'count-used', 'it is used up');
   for (const { id } of story.state.pending) story.tell({ type: 'deny', requestId: id });
   t.same(story.state.pending, []);
+  t.equal(story.at(5).recover(), 'count-used', 'it is used up');
   for (let i = 0; i < 40; i++) story.recover('b', `x${i}`);
   t.equal(story.state.pending.length, 16, 'a flood does not fill the store');
   t.end();
@@ -210,9 +213,8 @@ t.test('revoked is for ever', (t) => {
   t.same(story.alerts, ['revoked']);
   t.same(story.state.alive, {});
   for (const got of [story.recover(), story.alive(), story.seal(), story.announce()]) t.equal(got, 'revoked');
-  for (const type of ['allow', 'lock', 'rejoin'] as const) {
-    t.throws(() => story.tell({ type }), { code: 'refused', message: /revoked, for ever/ });
-  }
+  for (const event of [{ type: 'allow', confirmed: true }, { type: 'lock' }, { type: 'rejoin' }] as const)
+    t.throws(() => story.tell(event), { code: 'refused', message: /revoked, for ever/ });
   t.equal(story.tell({ type: 'revoke' }), null, 'twice is no harm');
   t.same(story.alerts, []);
   story.tell({ type: 'restore' });
@@ -227,8 +229,149 @@ t.test('restored and rejoined machines are locked until an operator allows them'
     t.equal(story.recover(), 'locked');
     t.equal(story.alive(), 'locked');
     t.equal(story.seal(), 'locked');
-    story.tell({ type: 'allow' });
+    if (type === 'rejoin') t.throws(() => story.allow(), { code: 'refused', message: /confirmed/ });
+    story.allow(type === 'rejoin');
     t.equal(story.recover(), null);
   }
+  t.end();
+});
+
+t.test('a new key has to be confirmed, whatever else is said of the machine', (t) => {
+  const story = sealed();
+  story.tell({ type: 'rejoin' });
+  story.tell({ type: 'lock' });
+  t.throws(() => story.allow(), { code: 'refused' });
+  story.allow(true);
+  t.equal(story.seal('n', 'k2'), null, 'it may start over, as it may have lost what proves it');
+  t.equal(story.seal('n', 'k3'), 'unknown', 'once');
+  story.tell({ type: 'lock' });
+  t.equal(story.allow(), null, 'the next time it is the same machine');
+  t.end();
+});
+
+t.test('only the first key is sealed without a proof', (t) => {
+  const story = sealed();
+  expectAll(t, [
+    [story.at(14).seal('x', 'thief'), 'unknown', 'a thief would stay armed by his own'],
+    [story.state.alive, { k1: 'hash' }, ''],
+    [story.seal('x', 'k1'), 'unknown', 'nor replaces he one'],
+    [story.at(15).status, 'locked', 'and gains no time'],
+    [sealed().at(14).seal('a', 'k2', true), null, 'with one it is'],
+    [
+      [sealed().at(14)].map((s) => [s.seal('a', 'k2', true), s.at(28).status])[0],
+      [null, 'armed'],
+      'as good as alive',
+    ],
+  ]);
+});
+
+t.test('a late proof is worth nothing once another boot was released', (t) => {
+  const theirs = sealed();
+  t.equal(theirs.at(5).recover('x'), null);
+  t.equal(theirs.at(60).alive('a'), 'locked', 'somebody else has booted since');
+  const refusedBefore = sealed({ approval: 'manual' });
+  t.equal(refusedBefore.at(5).recover('x'), 'approval-pending');
+  t.equal(refusedBefore.at(60).alive('a'), 'locked', 'or has asked to');
+  const away = sealed({ allowedFrom: [HOME] });
+  t.equal(away.at(5).recover('x', 'k1', '198.51.100.7'), 'not-allowed-from');
+  t.equal(away.at(60).alive('a'), 'locked', 'or has asked from elsewhere');
+  const own = sealed();
+  t.equal(own.at(5).recover('b'), null);
+  t.equal(own.at(60).alive('b'), null, 'the boot that was released is the machine');
+  const tang = sealed({ allowedFrom: [HOME] });
+  tang.alive(null as unknown as string);
+  t.equal(tang.at(5).recover(null, 'k1', '198.51.100.7'), 'not-allowed-from');
+  t.equal(
+    tang.at(60).alive(null as unknown as string),
+    null,
+    'whoever asks a Tang face from elsewhere is nobody',
+  );
+  t.end();
+});
+
+t.test('an announcement is for one boot, from the same address, and for nothing else', (t) => {
+  const short = { leaseMs: 2 * MINUTE, bootGraceMs: 2 * MINUTE };
+  const elsewhere = sealed(short);
+  elsewhere.announce(8);
+  t.equal(elsewhere.at(7).status, 'armed');
+  t.equal(elsewhere.recover('x', 'k1', '198.51.100.7'), 'locked', 'not from elsewhere beyond the lease');
+  t.same(elsewhere.alerts, ['locked', 'refused']);
+  const same = sealed(short);
+  same.announce(8);
+  t.equal(same.at(7).recover('a', 'k2'), 'locked', 'not for the boot that announced it');
+  const twice = sealed(short);
+  twice.announce(8);
+  t.equal(twice.at(3).recover('b'), null);
+  t.equal(twice.at(4.5).recover('c'), null, 'one more, as always');
+  t.equal(twice.at(5).recover('d'), 'locked');
+  const over = sealed(short);
+  over.announce(8);
+  t.equal(over.at(8).status, 'locked', 'and at its very instant it is over');
+  const back = sealed(short);
+  back.announce(8);
+  t.equal(back.at(0.5).alive('a'), null, 'the old boot’s last words do not end it');
+  t.equal(back.at(7).alive('b'), null, 'the new one’s first do: it came up without us');
+  t.equal(back.at(9).status, 'locked');
+  t.end();
+});
+
+t.test('boots that are expected keep a machine armed no longer than until they have come', (t) => {
+  const story = sealed();
+  story.tell({ type: 'expect', boots: 1, withinMs: 4320 * MINUTE });
+  t.equal(story.at(3000).recover('b'), null);
+  t.equal(story.at(3001).alive('b'), null);
+  t.equal(story.at(3015).status, 'armed');
+  t.equal(story.at(3016).status, 'locked');
+  t.end();
+});
+
+t.test('an approval is not a span of time', (t) => {
+  const story = sealed({ approval: 'manual', leaseMs: 0 });
+  t.equal(story.at(1).recover(), 'approval-pending');
+  t.equal(story.at(2.9).recover(), 'approval-pending', 'it still asks');
+  story.at(4.8).tell({ type: 'approve', requestId: 'r1' });
+  t.equal(story.at(4.9).recover(), 'approval-pending', 'approved too late: who asks now is somebody else');
+  t.same(story.alerts, ['approval-pending']);
+  t.throws(() => story.at(6.9).tell({ type: 'approve', requestId: 'r3' }), { code: 'usage' });
+  t.end();
+});
+
+t.test('at the very end of two minutes a request is no repetition', (t) => {
+  const story = sealed();
+  story.at(1).recover('b');
+  t.equal(story.at(3 - 1e-9).recover('b'), null);
+  t.equal(story.at(3).recover('b'), 'count-used');
+  t.end();
+});
+
+t.test('without a lease any number of boots is released', (t) => {
+  const story = sealed({ leaseMs: 0 });
+  for (let boot = 0; boot < 10; boot++) t.equal(story.at(boot).recover(`b${boot}`), null);
+  t.end();
+});
+
+t.test('the same refusal is told once in ten minutes', (t) => {
+  const story = sealed().at(20);
+  let alerts = 0;
+  for (let second = 0; second < 600; second += 5) {
+    story.at(20 + second / 60).recover('b');
+    alerts += story.last?.alerts.length ?? 0;
+  }
+  t.equal(alerts, 2, 'locked, and refused');
+  story.at(30).recover('b');
+  t.same(story.alerts, ['refused']);
+  story.recover('b', 'k1', '198.51.100.7');
+  t.same(story.alerts, ['refused'], 'from elsewhere it is another one');
+  t.end();
+});
+
+t.test('a machine that was carried away learns that it is locked', (t) => {
+  const story = sealed({ allowedFrom: [HOME] });
+  t.equal(story.alive('a', true, '198.51.100.7'), 'not-allowed-from');
+  story.tell({ type: 'lock' });
+  t.equal(story.alive('a', true, '198.51.100.7'), 'locked');
+  const late = sealed({ allowedFrom: [HOME] }).at(60);
+  t.equal(late.alive('a', true, '198.51.100.7'), 'locked', 'and its late proof counts from home alone');
+  t.equal(late.alive(), null);
   t.end();
 });
