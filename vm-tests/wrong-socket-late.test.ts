@@ -1,5 +1,5 @@
 import { bootContainer } from './harness/container.ts';
-import { completed, PROMPT, UNIT_FAILED } from './harness/expect.ts';
+import { completed, PROMPT } from './harness/expect.ts';
 import { inOrder, lineOf, SYSINIT } from './harness/journal.ts';
 import { scenario } from './harness/scenario.ts';
 import { sealedGuest } from './harness/sealed.ts';
@@ -17,6 +17,15 @@ const files = wrongUnit(SOCKET_FILE, [
   ...NOT_BEFORE_CRYPTSETUP,
   ...WANTED_BY_SOCKETS,
 ]);
+/**
+ * The unit fails so early that journald may not run yet, and what PID 1 says until then is lost in a container. What it
+ * remembers is not. Times are microseconds on one clock.
+ */
+const UNIT_ENDED = `show() { systemctl show --value -p $1 $2; }
+echo "data: $(show Result systemd-cryptsetup@data.service)"
+[ $(show InactiveEnterTimestampMonotonic systemd-cryptsetup@data.service) -lt \
+  $(show ActiveEnterTimestampMonotonic sysinit.target) ] && echo 'data: ended before sysinit.target'
+`;
 const LISTENING = /systemd\[1\]: Listening on fetch-luks-key@default\.socket/;
 
 scenario('wrong: socket with default dependencies', { container: bootContainer }, async (t, stage) => {
@@ -31,9 +40,10 @@ scenario(
   { container: bootContainer },
   async (t, stage) => {
     const { guest } = await sealedGuest(stage, { files });
-    const result = await stage.boot({ ...guest, script: BOOT_SAID });
+    const result = await stage.boot({ ...guest, script: BOOT_SAID + UNIT_ENDED });
     completed(t, result);
-    t.ok(inOrder(result.journal, UNIT_FAILED, SYSINIT), 'the unit of the volume fails');
+    t.match(result.output, /^data: exit-code$/m, 'the unit of the volume fails');
+    t.match(result.output, /^data: ended before sysinit\.target$/m, 'the boot waited for that');
     t.ok(inOrder(result.journal, SYSINIT, LISTENING), 'the socket comes after it');
     t.notMatch(result.output, /key delivered/, 'nobody was asked for the key');
   },
