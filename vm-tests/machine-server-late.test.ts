@@ -1,22 +1,16 @@
-import { existsSync, readFileSync } from 'node:fs';
 import { setTimeout as pause } from 'node:timers/promises';
 import { seal } from '../test/support/sealing.ts';
 import { completed } from './harness/expect.ts';
 import { lineOf } from './harness/journal.ts';
 import { bootMachine } from './harness/machine.ts';
 import { handler, inUseEarly, notWaitedFor, refused } from './harness/machine-expect.ts';
+import { beside, untilAsked } from './harness/machine-key-server.ts';
 import { hostTang, NETWORKD, networkdFiles } from './harness/machine-network.ts';
 import { machineWith, makeSealable, showBefore, showMounted } from './harness/machine-sealed.ts';
 import { scenario } from './harness/scenario.ts';
 
 const LATE_MS = 20_000;
 const config = { content: 'volumes:\n  late: { give-up-after: 0 }\n  never: { give-up-after: 30s }\n' };
-
-/** Until PID 1 says on the console that our handlers have started. */
-async function untilAsked(console: string, signal: AbortSignal): Promise<void> {
-  const started = () => existsSync(console) && /fetch-luks-key@\d/.test(readFileSync(console, 'latin1'));
-  while (!started()) await pause(200, undefined, { signal });
-}
 
 scenario('key server 20 s late, another never there', { machine: bootMachine }, async (t, stage) => {
   const [late, never] = [makeSealable(stage.folder, 'late'), makeSealable(stage.folder, 'never')];
@@ -40,15 +34,11 @@ scenario('key server 20 s late, another never there', { machine: bootMachine }, 
       script: `${showMounted('/mnt/late')}${showBefore('never')}`,
     },
   );
-  const ended = new AbortController();
-  const coming = untilAsked(`${stage.folder}/boot-1/console.log`, ended.signal)
-    .then(() => pause(LATE_MS, undefined, { signal: ended.signal }))
-    .then(() => lateTang.start())
-    .catch((thrown) => {
-      if (!ended.signal.aborted) throw thrown;
-    });
-  const result = await stage.boot(guest).finally(() => ended.abort());
-  await coming;
+  const result = await beside(stage.boot(guest), async (signal) => {
+    await untilAsked(`${stage.folder}/boot-1`, signal);
+    await pause(LATE_MS, undefined, { signal });
+    await lateTang.start();
+  });
   completed(t, result);
   inUseEarly(t, result, 'late', 'tang');
   const took = /opened by tang \S+ in (\d+) ms/.exec(

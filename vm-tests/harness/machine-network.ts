@@ -11,7 +11,7 @@ interface Teardown {
 }
 
 /** QEMU's own network: the guest is 10.0.2.15 by DHCP, and this is the host's 127.0.0.1. */
-const HOST = '10.0.2.2';
+export const HOST = '10.0.2.2';
 
 /** A Tang server that goes and comes, and the configuration of the pin `tang` for it in the guest. */
 export async function hostTang(t: Teardown): Promise<TangServer & { readonly pin: Record<string, unknown> }> {
