@@ -97,6 +97,7 @@ t.test('the sandbox leaves an exposure of at most 2.0', async (t) => {
     'PrivateDevices=',
     'PrivateNetwork=',
     'PrivateUsers=',
+    'ProcSubset=',
     'RestrictAddressFamilies=~AF_(INET|INET6)',
     'RestrictAddressFamilies=~AF_UNIX',
     'User=/DynamicUser=',
