@@ -48,6 +48,14 @@ export const limits = {
   tpmLockWaitMs: 600_000,
   /** stdout and stderr of a child process: TPM tools print less than 4 KiB. */
   childOutputBytes: 64 * 1024,
+  /** From when on a person is told what is being waited for. */
+  progressAfterMs: 1_000,
+  /** A volume's commitments: a line of 80 bytes for each of its 32 keyslots. */
+  commitmentsBytes: 8 * 1024,
+  /** One call of cryptsetup: argon2 over 32 keyslots on a slow machine. */
+  cryptsetupTimeoutMs: 300_000,
+  /** What cryptsetup still gets once nobody waits for it: a header that is being written is written to its end. */
+  cryptsetupAbortGraceMs: 10_000,
   /** From SIGTERM to SIGKILL for a child process. */
   childKillGraceMs: 1_000,
   /** Until a client that does not read is given up. */
@@ -129,6 +137,15 @@ export const limits = {
   serverRequestBurstOfMachine: 100,
   /** Addresses, or machines, whose rates are remembered: the longest unseen are forgotten. */
   serverRateEntries: 20_000,
+  /** Alerts that wait for one webhook: an hour of one every four seconds, 1 MiB at most. */
+  serverWebhookAlerts: 1_000,
+  /** One try of a webhook: what hangs is given up, and tried again. */
+  serverWebhookTryMs: 10_000,
+  /** First and longest pause between two tries: a receiver that was away for a night hears within minutes. */
+  serverWebhookPauseFirstMs: 1_000,
+  serverWebhookPauseLongestMs: 300_000,
+  /** A file with a webhook's secret: 64 bytes in base64. */
+  serverWebhookSecretBytes: 256,
   /** What is read of an event stream at once, and one answer of our server's. */
   serverAnswerBytes: 64 * 1024,
 } as const;

@@ -89,6 +89,12 @@ export interface DurableFiles {
   size(path: string): number | null;
   /** An empty file of mode 0600 in place of any other. @throws AppError `unavailable` */
   create(path: string): void;
+  /**
+   * New contents in one go for a file, or the one that a link names, which keeps its mode and owner; a new one gets
+   * 0600. Whoever reads meanwhile gets all of the old or all of the new.
+   * @throws AppError `unavailable` (no room, not writable)
+   */
+  replace(path: string, contents: Uint8Array): void;
   /** @throws AppError `unavailable` */
   rename(from: string, to: string): void;
   /** Nothing when there is no such file. @throws AppError `unavailable` */
@@ -122,7 +128,8 @@ export interface HttpRequest {
   readonly headers?: Readonly<Record<string, string>>;
   readonly body?: Uint8Array;
   readonly tls?: TlsSettings;
-  readonly maxBodyBytes: number;
+  /** null = the status is all that matters: no body is read. */
+  readonly maxBodyBytes: number | null;
   readonly timeoutMs: number;
   readonly signal: AbortSignal;
 }

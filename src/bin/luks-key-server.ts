@@ -4,6 +4,7 @@ import { keyPinText } from '../base/key-pin.ts';
 import { limits } from '../base/limits.ts';
 import { main } from '../cli/server/main.ts';
 import type { OperatorWorld, ServeOptions } from '../cli/server/world.ts';
+import { defaultKeyServerConfig, loadKeyServerConfig } from '../config/key-server.ts';
 import { clock } from '../os/clock.ts';
 import { durableFiles } from '../os/durable-files.ts';
 import { files } from '../os/files.ts';
@@ -18,7 +19,7 @@ import { askOperatorSocket } from '../os/operator-client.ts';
 import { random } from '../os/random.ts';
 import { print, say } from '../os/standard-streams.ts';
 import { confirm } from '../os/terminal.ts';
-import type { Alert, App } from '../server/api/app.ts';
+import type { App } from '../server/api/app.ts';
 import { AuditHeads } from '../server/api/audit-heads.ts';
 import { machineFront } from '../server/front/machine-front.ts';
 import { operatorFront } from '../server/front/operator-front.ts';
@@ -27,6 +28,8 @@ import { revoked } from '../server/machine/operator.ts';
 import type { MachineState } from '../server/machine/state.ts';
 import { MasterKey } from '../server/master/master-key.ts';
 import { openStore } from '../server/store/open.ts';
+import { startAlerts } from './alerts.ts';
+import { serveTangFace } from './tang-face.ts';
 
 // Exchanges run in the pool: one for each processor, and some for files and names.
 process.env['UV_THREADPOOL_SIZE'] ??= '8';
@@ -64,13 +67,13 @@ async function serve(options: ServeOptions): Promise<void> {
     signal,
   });
   const heads = new AuditHeads(store, createPrivateKey(identity.key));
-  const app: App = { store, random, alert: tell, latestHead: () => heads.latest };
-  const place = sockets.has('luks-key-server')
-    ? { fd: sockets.get('luks-key-server') ?? 3 }
-    : { host: options.host, port: options.port };
+  const alerts = await startAlerts(options.webhooks, () => heads.latest);
+  const app: App = { store, random, alert: alerts.tell, latestHead: () => heads.latest };
+  const place = sockets.has('luks-key-server') ? { fd: sockets.get('luks-key-server') ?? 3 } : options.listen;
   const { certificate, key } = identity;
   const https = { certificate, key, asksForKey: true, place };
   const machines = await serveHttps(https, machineFront({ app, log: journal, clock }));
+  const tang = options.tang === null ? null : await serveTangFace(options.tang, app);
   const operators = await serveLocally(options.socket, operatorFront(app, journal));
   journal.info(`serving machines on port ${machines.port} as ${keyPinText(identity.pinSha256)}`);
   manager.ready();
@@ -83,7 +86,8 @@ async function serve(options: ServeOptions): Promise<void> {
     });
   } finally {
     manager.stopping();
-    await Promise.all([machines.stop(), operators.stop()]);
+    await Promise.all([machines.stop(), tang?.stop(), operators.stop()]);
+    await alerts.stop();
     await store.close();
   }
   if (signal.reason instanceof AppError) throw signal.reason;
@@ -95,16 +99,6 @@ async function heartbeat(signal: AbortSignal, beat: () => Promise<void>): Promis
     await beat().catch((thrown: unknown) => journal.error(`store: ${asAppError(thrown).message}`));
     await clock.sleep(limits.serverBeatMs, signal).catch(() => {});
   }
-}
-
-function tell({ kind, machine, from, requestId, text }: Alert): void {
-  const parts = [
-    `alert ${kind}: ${machine}`,
-    from === null ? '' : `from ${from}`,
-    text ?? '',
-    `[${requestId}]`,
-  ];
-  journal.warning(parts.filter((part) => part !== '').join(' '));
 }
 
 /** The credential that systemd opened for us, else a file of our own. @throws AppError `bad-config`, `unavailable` */
@@ -132,6 +126,11 @@ async function locationOf(store: string): Promise<string> {
 
 const world: OperatorWorld = {
   signal: stop.signal,
+  async serverConfig(path) {
+    const config = await loadKeyServerConfig(files, path ?? '/etc/luks-key-server/config.yaml');
+    if (config === null && path !== null) throw new AppError('bad-config', `${path}: no such file`);
+    return config ?? defaultKeyServerConfig;
+  },
   serve,
   ask: (socket, request) => askOperatorSocket(socket, request, stop.signal),
   async serverPin(state) {

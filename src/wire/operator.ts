@@ -23,6 +23,7 @@ export const operatorRequest = v.variant('command', [
     /** For a machine that is known, and gets a new key. */
     rejoin: v.boolean(),
   }),
+  v.strictObject({ command: v.literal('invite-tang'), name: machineName, policy: policyChange }),
   v.strictObject({ command: v.literal('list'), after: v.string() }),
   v.strictObject({ command: v.literal('show'), name: machineName }),
   v.strictObject({ command: v.picklist(['lock', 'revoke']), name: machineName }),
@@ -51,6 +52,8 @@ export interface MachineView {
   readonly cause: string | null;
   /** `sha256/BASE64URL` of its client key; null for a Tang client. */
   readonly fingerprint: string | null;
+  /** Path of its Tang face, `/t/ID`; null for a machine that has joined. */
+  readonly tang: string | null;
   readonly 'lease-left-ms': number | null;
   readonly 'last-seen-ms': number | null;
   readonly 'last-seen-from': string | null;
@@ -67,6 +70,15 @@ export interface MachineView {
 
 export interface OperatorResponses {
   readonly invite: { readonly name: string; readonly invitation: string; readonly 'expires-in-ms': number };
+  readonly 'invite-tang': {
+    readonly name: string;
+    /** Of its Tang face, `/t/ID`. */
+    readonly path: string;
+    /** S256 thumbprint of the key that signed its advertisement. */
+    readonly thp: string;
+    /** The secret that keeps it armed: 32 bytes in base64url. */
+    readonly alive: string;
+  };
   readonly list: { readonly machines: readonly MachineView[] };
   readonly machine: { readonly machine: MachineView };
   /** One JSON line each (src/server/audit/export.ts). */

@@ -3,7 +3,7 @@ import { parseDuration } from '../../config/quantity.ts';
 import type { OperatorRequest } from '../../wire/operator.ts';
 import { parseCommandLine } from '../command.ts';
 import { ask, socketHelp, socketOption } from './asking.ts';
-import type { ServerCommand } from './world.ts';
+import type { OperatorWorld, ServerCommand } from './world.ts';
 
 export const policyOptions = {
   lease: { type: 'string' },
@@ -18,11 +18,19 @@ export const inviteCommand: ServerCommand = {
   name: 'invite',
   summary: 'let a machine join: prints one line for it',
   help: `usage: luks-key-server invite NAME --url URL [POLICY] [--rejoin]
+       luks-key-server invite NAME --url URL --tang --from CIDR [POLICY]
 
 Prints one line that 'fetch-luks-key join' on the machine reads. It is good
 once, for one hour. Whoever reads it first can join in the machine's place.
 
-  --url URL                where machines reach this server
+With --tang it makes a machine that has stock Clevis, and prints three lines:
+'url' and 'thp' for Clevis; 'alive', a secret that keeps the machine armed and
+belongs inside the volume which it protects.
+
+  --url URL                where machines reach this server: for a Tang client
+                           the listener that its configuration has for those
+  --tang                   for stock Clevis; such a machine tells no boot, so has
+                           no boot-grace, and announces none
   --lease DURATION         how long a machine stays armed after its last
                            keep-alive; default 15m, 0 = for ever
   --boot-grace DURATION    how long after a release the first one may come;
@@ -30,7 +38,8 @@ once, for one hour. Whoever reads it first can join in the machine's place.
   --late-keepalive WHAT    rearm (default) or lock
   --self-expect WHAT       reboot (default) or never
   --approval WHAT          auto (default) or manual
-  --from CIDR              where the machine may ask from; repeatable
+  --from CIDR              where the machine may ask from; repeatable; a Tang
+                           client needs it
   --rejoin                 a new key for a machine that is known: it is locked
                            until 'luks-key-server allow NAME --fingerprint …'
   --state DIR              where the server's key is; default
@@ -40,6 +49,8 @@ ${socketHelp}
 example:
   luks-key-server invite nas --url https://keys.example:7443 |
     ssh root@nas fetch-luks-key join
+  luks-key-server invite old-nas --url https://keys.example:7444 --tang \\
+    --from 192.0.2.0/24
 `,
 
   async run(args, world) {
@@ -50,6 +61,7 @@ example:
         ...socketOption,
         ...policyOptions,
         url: { type: 'string' },
+        tang: { type: 'boolean', default: false },
         rejoin: { type: 'boolean', default: false },
         state: { type: 'string', default: '/var/lib/luks-key-server' },
       },
@@ -57,6 +69,7 @@ example:
     );
     const [name = ''] = positionals;
     const url = originOf(values.url);
+    if (values.tang) return await inviteTang(world, name, url, values);
     const pin = await world.serverPin(values.state);
     const request = { command: 'invite', name, policy: policyOf(values), rejoin: values.rejoin } as const;
     const { invitation, 'expires-in-ms': expiresMs } = await ask<'invite'>(world, values.socket, request);
@@ -67,6 +80,27 @@ example:
     return 0;
   },
 };
+
+async function inviteTang(
+  world: OperatorWorld,
+  name: string,
+  origin: string,
+  values: Given & { readonly socket: string; readonly json: boolean; readonly rejoin: boolean },
+): Promise<number> {
+  for (const option of ['boot-grace', 'self-expect', 'rejoin'] as const) {
+    if (values[option] === undefined || values[option] === false) continue;
+    throw new AppError('usage', `invite: --${option}: not with --tang`);
+  }
+  const request = { command: 'invite-tang', name, policy: policyOf(values) } as const;
+  const { path, thp, alive } = await ask<'invite-tang'>(world, values.socket, request);
+  const url = `${origin}${path.slice(1)}`;
+  world.print(
+    values.json
+      ? `${JSON.stringify({ name, url, thp, alive })}\n`
+      : `url    ${url}\nthp    ${thp}\nalive  ${alive}\n`,
+  );
+  return 0;
+}
 
 function originOf(text: string | undefined): string {
   const url = text === undefined ? null : URL.parse(text);

@@ -52,7 +52,7 @@ example:
     const from = policy['allowed-from'] ?? [];
     const lines = [
       machineLine(machine, world.nowMs()),
-      `  fingerprint     ${machine.fingerprint ?? 'none: it comes through the Tang face'}`,
+      `  fingerprint     ${machine.fingerprint ?? `none: a Tang client, at ${machine.tang}`}`,
       `  keys            ${machine.keys}`,
       `  lease           ${span(policy['lease-ms'] ?? 0)}, boot-grace ${span(policy['boot-grace-ms'] ?? 0)}`,
       `  late-keepalive  ${policy['late-keepalive']}, self-expect ${policy['self-expect']}`,

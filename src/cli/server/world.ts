@@ -1,22 +1,17 @@
+import type { KeyServerConfig } from '../../config/key-server.ts';
 import type { OperatorRequest } from '../../wire/operator.ts';
 
-/** How a server is started. */
-export interface ServeOptions {
-  /** Folder of its key, its store and what else it keeps. */
-  readonly state: string;
-  readonly host: string;
-  readonly port: number;
-  /** `postgres://…`, or the path of an SQLite file. */
+/** How a server is started: what its configuration and its command line say. */
+export interface ServeOptions extends KeyServerConfig {
+  /** `postgres://…`, an SQLite file, or `file:PATH`. */
   readonly store: string;
-  /** Where operators ask. */
-  readonly socket: string;
-  /** PEM file of key and certificate in place of the server's own; null = its own. */
-  readonly identity: string | null;
 }
 
 /** All that a command of luks-key-server may touch; `bin/` builds it. */
 export interface OperatorWorld {
   readonly signal: AbortSignal;
+  /** @param path null = where it is by default @throws AppError `bad-config`; a file that was named has to be there */
+  serverConfig(path: string | null): Promise<KeyServerConfig>;
   /** Runs until `signal` aborts. */
   serve(options: ServeOptions): Promise<void>;
   /** @returns status and JSON of the answer @throws AppError `unavailable`, `refused`, `stopped` */

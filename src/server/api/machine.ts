@@ -77,13 +77,25 @@ export async function asMachine<T>(
   caller: Caller,
   work: (transaction: Transaction, machine: Machine) => Promise<Granted<T>>,
 ): Promise<T> {
-  const { clientPin, from, requestId } = caller;
+  const { clientPin } = caller;
   if (clientPin === null) throw new Refused('unknown', 'no client certificate was shown');
+  return await asMachineBy('pin', clientPin, app, caller, work);
+}
+
+/** The same for one that is known by something else than its key. @throws Refused */
+export async function asMachineBy<T>(
+  by: 'pin' | 'tang',
+  name: string | Uint8Array,
+  app: App,
+  { from, requestId }: Pick<Caller, 'from' | 'requestId'>,
+  work: (transaction: Transaction, machine: Machine) => Promise<Granted<T>>,
+): Promise<T> {
   const result = await app.store.transaction(async (transaction) => {
-    const machine = await transaction.machine('pin', clientPin);
+    const machine = await transaction.machine(by, name);
     return machine === null ? null : work(transaction, machine);
   });
-  if (result === null) throw new Refused('unknown', 'no machine has this key');
+  if (result === null)
+    throw new Refused('unknown', `no machine has this ${by === 'pin' ? 'key' : 'address'}`);
   const { machine, refusal, alerts, value } = result;
   for (const kind of alerts) app.alert({ kind, machine: machine.name, from, requestId, text: refusal });
   if (refusal !== null) throw new Refused(refusal, `${machine.name}: ${refusal}`);

@@ -12,6 +12,7 @@ import type { Machine, Transaction } from '../store/store.ts';
 import type { App } from './app.ts';
 import { type InvitationDetails, invitationHash } from './join.ts';
 import { happen, stateOf } from './machine.ts';
+import { inviteTang } from './tang-invite.ts';
 
 type Of<C extends OperatorRequest['command']> = Extract<OperatorRequest, { command: C }>;
 type Response = OperatorResponses[keyof OperatorResponses];
@@ -24,6 +25,8 @@ export async function operate(app: App, request: OperatorRequest): Promise<Respo
   switch (request.command) {
     case 'invite':
       return invite(app, request);
+    case 'invite-tang':
+      return inviteTang(app, request.name, policyWith(defaultPolicy, request.policy));
     case 'list':
       return list(app, request);
     case 'show':
@@ -48,6 +51,7 @@ async function invite(
     if (known !== null && stateOf(known).status === 'revoked') {
       throw new AppError('refused', `${name} is revoked, for ever`, { hint: 'choose another name' });
     }
+    if (known !== null && known.tang !== null) throw taken(name);
     if ((known !== null) !== rejoin) throw rejoin ? unknown(name) : taken(name);
     const details: InvitationDetails = { policy: policyWith(defaultPolicy, policy), rejoin };
     const expiresMs = app.store.now().leaseMs + limits.serverInvitationMs;
@@ -160,6 +164,7 @@ async function view(
     status: statusAt(state, leaseMs),
     cause: state.cause ?? (statusAt(state, leaseMs) === state.status ? null : 'lease'),
     fingerprint: fingerprintOf(machine),
+    tang: machine.tang === null ? null : `/t/${machine.tang}`,
     'lease-left-ms': leaseLeftMs(state, leaseMs),
     'last-seen-ms': seen?.wallMs ?? null,
     'last-seen-from': seen?.from ?? null,
@@ -196,6 +201,6 @@ function unknown(name: string): AppError {
 
 function taken(name: string): AppError {
   return new AppError('usage', `there is a machine ${JSON.stringify(name)} already`, {
-    hint: 'to give it a new key: luks-key-server allow NAME --rejoin',
+    hint: 'to give it a new client key: luks-key-server invite NAME --rejoin',
   });
 }

@@ -20,7 +20,8 @@ export interface Incoming {
 }
 
 export type Outgoing =
-  | { readonly status: number; readonly json: unknown }
+  /** @field type its media type, where it is not `application/json` */
+  | { readonly status: number; readonly json: unknown; readonly type?: string }
   | { readonly status: 200; readonly events: AsyncIterable<unknown> };
 
 /** Neutral: the same to a stranger as to a friend. */
@@ -46,10 +47,14 @@ export async function serve(app: App, incoming: Incoming, log: Logger): Promise<
     if (route.answers === 'json') return { status: 200, json: answer };
     return { status: 200, events: answer as AsyncIterable<unknown> };
   } catch (thrown) {
-    const reason = thrown instanceof Error ? thrown.message : String(thrown);
-    const where = `${from} ${method} ${printable(path)}`;
-    return refused({ code: codeOf(thrown), reason, where, requestId }, log);
+    return refusedFor(thrown, `${from} ${method} ${printable(path)}`, requestId, log);
   }
+}
+
+/** @param thrown what kept a request from being answered */
+export function refusedFor(thrown: unknown, where: string, requestId: string, log: Logger): Outgoing {
+  const reason = thrown instanceof Error ? thrown.message : String(thrown);
+  return refused({ code: codeOf(thrown), reason, where, requestId }, log);
 }
 
 export interface Refusal {

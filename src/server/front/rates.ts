@@ -7,7 +7,7 @@ export interface RateSettings {
   readonly handshakes: Rate;
   /** Requests from one address. */
   readonly fromAddress: Rate;
-  /** Requests of one client key. */
+  /** Requests of one machine. */
   readonly ofMachine: Rate;
 }
 
@@ -27,10 +27,13 @@ export const defaultRates: RateSettings = {
 export interface Rates {
   /** @param tell is given a line when this address just began to be too fast */
   admits(address: string, nowMs: number, tell: (line: string) => void): boolean;
-  /** @returns null when the request may go on; else what is too much, and whether that is news */
+  /**
+   * @param machine who asks, as it is told; null for a stranger, who has the address's rate alone
+   * @returns null when the request may go on; else what is too much, and whether that is news
+   */
   excess(
     address: string,
-    clientPin: Buffer | null,
+    machine: string | null,
     nowMs: number,
   ): { readonly reason: string; readonly isNews: boolean } | null;
 }
@@ -48,15 +51,14 @@ export function ratesOf({ handshakes, fromAddress, ofMachine }: RateSettings): R
       if (taken === 'just-over') tell(`${group}: too many connections, those beyond are closed`);
       return taken === 'taken';
     },
-    excess(address, clientPin, nowMs) {
+    excess(address, machine, nowMs) {
       const group = addressGroup(address);
       const one = perAddress.requests.take(group, nowMs);
       if (one !== 'taken') return { reason: `too many requests from ${group}`, isNews: one === 'just-over' };
-      if (clientPin === null) return null;
-      const key = clientPin.toString('base64url');
-      const other = machines.take(key, nowMs);
+      if (machine === null) return null;
+      const other = machines.take(machine, nowMs);
       if (other === 'taken') return null;
-      return { reason: `too many requests of sha256/${key}`, isNews: other === 'just-over' };
+      return { reason: `too many requests of ${machine}`, isNews: other === 'just-over' };
     },
   };
 }

@@ -7,13 +7,18 @@ export function replyOf(outgoing: Outgoing, close: boolean): HttpReply {
   if ('events' in outgoing) {
     return { status, headers: headersFor('text/event-stream'), body: texts(outgoing.events), close };
   }
-  return jsonReply(status, outgoing.json, close);
+  return jsonReply(status, outgoing.json, close, outgoing.type);
 }
 
-export function jsonReply(status: number, json: unknown, close: boolean): HttpReply {
+export function jsonReply(
+  status: number,
+  json: unknown,
+  close: boolean,
+  type = 'application/json',
+): HttpReply {
   return {
     status,
-    headers: headersFor('application/json'),
+    headers: headersFor(type),
     body: Buffer.from(`${JSON.stringify(json)}\n`),
     close,
   };

@@ -33,6 +33,8 @@ export type MachineEvent =
     })
   /** A key is to be deleted, softly. */
   | (Omit<FromMachine, 'boot'> & { readonly type: 'delete-key' })
+  /** A Tang client is told what to seal a key with; whether it does, it never tells. */
+  | (Omit<FromMachine, 'boot'> & { readonly type: 'advertise' })
   | (FromMachine & { readonly type: 'announce'; readonly proven: boolean; readonly withinMs: number });
 
 export type OperatorEvent =

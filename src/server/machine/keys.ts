@@ -17,6 +17,14 @@ export function register(state: MachineState, event: Of<'register'>, now: Now): 
   return done({ ...proven(state, event.boot, now), alive });
 }
 
+/** No key can be sealed before, and one may be from here on: the lease starts. */
+export function advertise(state: MachineState, now: Now): Outcome {
+  if (statusAt(state, now.leaseMs) === 'locked') return refused(state, 'locked', 'refused');
+  const { leaseMs } = state.policy;
+  if (state.deadlineMs !== null || leaseMs === 0) return done(state);
+  return done({ ...state, deadlineMs: now.leaseMs + leaseMs });
+}
+
 /** Its proof stays good: the volume may still be open by it. */
 export function deleteKey(state: MachineState, now: Now): Outcome {
   return statusAt(state, now.leaseMs) === 'locked' ? refused(state, 'locked', 'refused') : done(state);

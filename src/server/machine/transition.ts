@@ -2,7 +2,7 @@ import type { Now } from '../audit/record.ts';
 import { isAllowedFrom } from './address.ts';
 import { type Event, type MachineEvent, type Outcome, refused } from './event.ts';
 import { announce, keepalive } from './keepalive.ts';
-import { deleteKey, register } from './keys.ts';
+import { advertise, deleteKey, register } from './keys.ts';
 import { operator } from './operator.ts';
 import { doubted, recover } from './recover.ts';
 import { type MachineState, statusAt } from './state.ts';
@@ -33,6 +33,8 @@ function machine(state: MachineState, event: MachineEvent, now: Now): Outcome {
       return register(seen, event, now);
     case 'delete-key':
       return deleteKey(seen, now);
+    case 'advertise':
+      return advertise(seen, now);
     case 'announce':
       return announce(seen, event, now);
   }

@@ -55,7 +55,7 @@ t.test('a machine has one rate wherever it comes from, an address one for all of
     fromAddress: { perSecond: 1, burst: 3 },
     ofMachine: { perSecond: 1, burst: 2 },
   });
-  const [one, other] = [Buffer.alloc(32, 1), Buffer.alloc(32, 2)];
+  const [one, other] = ['sha256/AQEB', 'sha256/AgIC'];
   t.equal(rates.excess('192.0.2.1', one, 0), null);
   t.equal(rates.excess('192.0.2.2', one, 0), null);
   t.match(rates.excess('192.0.2.3', one, 0), { reason: /^too many requests of sha256\/AQEB/, isNews: true });
