@@ -1,5 +1,5 @@
 import { completed } from './harness/expect.ts';
-import { inOrder, lineOf } from './harness/journal.ts';
+import { inOrder, lineOf, timeOf } from './harness/journal.ts';
 import { bootMachine } from './harness/machine.ts';
 import { handler, inUseEarly } from './harness/machine-expect.ts';
 import {
@@ -18,6 +18,7 @@ import { scenario } from './harness/scenario.ts';
 const KEEPALIVE = 'fetch-luks-key-keepalive.service';
 const ACT = 'fetch-luks-key-act@revoked.path';
 const OPENED = 'tpm2, remote home|remote home, tpm2';
+const HEARD = /this machine is revoked: doing suspend/;
 const SEALED = '/etc/fetch-luks-key/volumes/data.jwe';
 const CONFIG = '/etc/fetch-luks-key/config.yaml';
 /** The script waits for the host. */
@@ -97,11 +98,16 @@ cryptsetup luksResume data --key-file /boot-test/key
   completed(t, lived);
   inUseEarly(t, lived, 'data', OPENED);
   t.match(lived.output, /^suspended$/m);
-  stage.keep(`revoked → suspended: ${Math.round(tookMs)} ms`);
+  const [heard, acting, acted] = [HEARD, /Starting fetch-luks-key-act@revoked/, /luksSuspend data: done/].map(
+    (line) => Math.round(timeOf(lived.journal, line) * 1000),
+  );
+  stage.keep(
+    `revoked → suspended: ${Math.round(tookMs)} ms; in the guest heard ${heard}, act starts ${acting}, has done it ${acted}`,
+  );
   t.ok(
     server.journal.some((line) => /alert acted: nas .*revoked: suspend/.test(line)),
     'the server heard that it acted',
   );
-  t.ok(inOrder(lived.journal, handler('data', 'key delivered'), /this machine is revoked: doing suspend/));
+  t.ok(inOrder(lived.journal, handler('data', 'key delivered'), HEARD), 'opened, then revoked');
   t.equal(lineOf(lived.journal, /luksSuspend data: exit status/), null);
 });

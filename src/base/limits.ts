@@ -28,6 +28,10 @@ export const limits = {
   actionTimeoutMs: 60_000,
   /** A watch stream without a word: the server sends a comment every 30 s. */
   watchSilenceMs: 90_000,
+  /** All that `status` and `doctor` ask of one key server: whoever waits for it is a person. */
+  serverStatusMs: 5_000,
+  /** A clock that shows less is wrong: 1 January 2026, when this program was written. Unix time. */
+  earliestWallClockMs: 1_767_225_600_000,
   /** What `luks-key-server invite` prints. */
   invitationLineBytes: 1024,
   /** config.yaml, crypttab. */
@@ -48,6 +52,8 @@ export const limits = {
   tpmLockWaitMs: 600_000,
   /** stdout and stderr of a child process: TPM tools print less than 4 KiB. */
   childOutputBytes: 64 * 1024,
+  /** What systemd-analyze says of all units of a machine. */
+  unitGraphBytes: 4 * 1024 * 1024,
   /** From when on a person is told what is being waited for. */
   progressAfterMs: 1_000,
   /** A volume's commitments: a line of 80 bytes for each of its 32 keyslots. */
@@ -137,6 +143,12 @@ export const limits = {
   serverRequestBurstOfMachine: 100,
   /** Addresses, or machines, whose rates are remembered: the longest unseen are forgotten. */
   serverRateEntries: 20_000,
+  /** Connections of the metrics' listener: a few Prometheus servers ask, each over one. */
+  serverPlainConnections: 64,
+  /** A round that looks at every machine is followed by a rest this many times as long: 4 % of a processor. */
+  serverRoundsRest: 25,
+  /** What ended in the last round before a start may not have been told: a round over 100,000 machines, with its rest. */
+  serverRoundsRepeatedMs: 60_000,
   /** Alerts that wait for one webhook: an hour of one every four seconds, 1 MiB at most. */
   serverWebhookAlerts: 1_000,
   /** One try of a webhook: what hangs is given up, and tried again. */

@@ -83,6 +83,17 @@ export interface Files {
   mode(path: string): Promise<number | null>;
 }
 
+/** A folder for the files that another program is to read, gone when it is disposed of. */
+export interface ScratchFolder extends Disposable {
+  readonly path: string;
+  /** Makes a folder in it; nothing when it is there. @throws AppError `unavailable` */
+  folder(name: string): void;
+  /** A file in it, and the folders that it needs. Never a secret. @throws AppError `unavailable` */
+  write(name: string, text: string): void;
+  /** A file, or a folder with all that is in it. @throws AppError `unavailable` */
+  remove(name: string): void;
+}
+
 /** Files that must still be there, whole, after the power failed. Synchronous: what follows waits for the disk. */
 export interface DurableFiles {
   /** Bytes; null when there is no such file. @throws AppError `unavailable` */

@@ -20,7 +20,7 @@ import { runner } from '../os/processes.ts';
 import { random } from '../os/random.ts';
 import { serverConnector } from '../os/server-connection.ts';
 import { print, readStandardInput, say, standardOutputIsTerminal } from '../os/standard-streams.ts';
-import { confirm } from '../os/terminal.ts';
+import { askPassphrase, confirm } from '../os/terminal.ts';
 import { tpmDevice } from '../os/tpm-device.ts';
 import type { ServerWorld } from '../remote/server-world.ts';
 import { tpmByTools } from '../tpm/tpm.ts';
@@ -65,6 +65,8 @@ const world: World = {
   serverWorld,
   leaveProof,
   runner,
+  memoryFiles,
+  locks,
   keepalive: {
     clock,
     random,
@@ -89,6 +91,7 @@ const world: World = {
   readStandardInput: (maxBytes) => readStandardInput(maxBytes, stop.signal),
   print,
   say,
+  askPassphrase: (question, hint) => askPassphrase(question, hint, stop.signal),
   confirm: (lines, question) => confirm(lines, question, stop.signal),
 };
 

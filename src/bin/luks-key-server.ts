@@ -8,28 +8,25 @@ import { defaultKeyServerConfig, loadKeyServerConfig } from '../config/key-serve
 import { clock } from '../os/clock.ts';
 import { durableFiles } from '../os/durable-files.ts';
 import { files } from '../os/files.ts';
-import { serveHttps } from '../os/https-server.ts';
 import { journal } from '../os/journal.ts';
 import { exitNow } from '../os/libc.ts';
-import { listeningSockets } from '../os/listen-fds.ts';
-import { serveLocally } from '../os/local-server.ts';
 import { locksIn } from '../os/locks.ts';
 import { serviceManager } from '../os/notify.ts';
 import { askOperatorSocket } from '../os/operator-client.ts';
 import { random } from '../os/random.ts';
 import { print, say } from '../os/standard-streams.ts';
 import { confirm } from '../os/terminal.ts';
+import { Rounds } from '../server/alerts/rounds.ts';
 import type { App } from '../server/api/app.ts';
 import { AuditHeads } from '../server/api/audit-heads.ts';
-import { machineFront } from '../server/front/machine-front.ts';
-import { operatorFront } from '../server/front/operator-front.ts';
+import { type Counters, noCounts } from '../server/api/counters.ts';
 import { ownIdentity, readIdentity } from '../server/front/own-identity.ts';
 import { revoked } from '../server/machine/operator.ts';
 import type { MachineState } from '../server/machine/state.ts';
 import { MasterKey } from '../server/master/master-key.ts';
 import { openStore } from '../server/store/open.ts';
 import { startAlerts } from './alerts.ts';
-import { serveTangFace } from './tang-face.ts';
+import { startListeners } from './listeners.ts';
 
 // Exchanges run in the pool: one for each processor, and some for files and names.
 process.env['UV_THREADPOOL_SIZE'] ??= '8';
@@ -45,7 +42,6 @@ const identityPath = (state: string) => `${state}/identity.pem`;
 
 async function serve(options: ServeOptions): Promise<void> {
   const { state, signal } = { ...options, signal: stop.signal };
-  const sockets = listeningSockets(process.env, ['luks-key-server']);
   const manager = serviceManager(process.env);
   const made = { files, durable: durableFiles, random };
   const identity =
@@ -68,17 +64,15 @@ async function serve(options: ServeOptions): Promise<void> {
   });
   const heads = new AuditHeads(store, createPrivateKey(identity.key));
   const alerts = await startAlerts(options.webhooks, () => heads.latest);
-  const app: App = { store, random, alert: alerts.tell, latestHead: () => heads.latest };
-  const place = sockets.has('luks-key-server') ? { fd: sockets.get('luks-key-server') ?? 3 } : options.listen;
-  const { certificate, key } = identity;
-  const https = { certificate, key, asksForKey: true, place };
-  const machines = await serveHttps(https, machineFront({ app, log: journal, clock }));
-  const tang = options.tang === null ? null : await serveTangFace(options.tang, app);
-  const operators = await serveLocally(options.socket, operatorFront(app, journal));
-  journal.info(`serving machines on port ${machines.port} as ${keyPinText(identity.pinSha256)}`);
+  const counters = noCounts();
+  const app: App = { store, random, alert: alerts.tell, counters, latestHead: () => heads.latest };
+  const rounds = new Rounds(app, clock);
+  const listeners = await startListeners(options, identity, { app, rounds, webhooks: alerts.webhooks });
+  journal.info(`serving machines on port ${listeners.port} as ${keyPinText(identity.pinSha256)}`);
   manager.ready();
+  const going = rounds.run(signal);
   try {
-    await heartbeat(signal, async () => {
+    await heartbeat(counters, signal, async () => {
       // A database that is away is waited for: being started anew would not bring it back.
       manager.alive();
       await store.tick();
@@ -86,7 +80,7 @@ async function serve(options: ServeOptions): Promise<void> {
     });
   } finally {
     manager.stopping();
-    await Promise.all([machines.stop(), tang?.stop(), operators.stop()]);
+    await Promise.all([listeners.stop(), going]);
     await alerts.stop();
     await store.close();
   }
@@ -94,9 +88,15 @@ async function serve(options: ServeOptions): Promise<void> {
 }
 
 /** The lease clock goes on, and what happened is signed, until the server stops. A store that is away is tried again. */
-async function heartbeat(signal: AbortSignal, beat: () => Promise<void>): Promise<void> {
+async function heartbeat(counters: Counters, signal: AbortSignal, beat: () => Promise<void>): Promise<void> {
   while (!signal.aborted) {
-    await beat().catch((thrown: unknown) => journal.error(`store: ${asAppError(thrown).message}`));
+    try {
+      await beat();
+      counters.heartbeats++;
+    } catch (thrown) {
+      counters.failedHeartbeats++;
+      journal.error(`store: ${asAppError(thrown).message}`);
+    }
     await clock.sleep(limits.serverBeatMs, signal).catch(() => {});
   }
 }

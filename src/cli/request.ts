@@ -3,7 +3,7 @@ import { limits } from '../base/limits.ts';
 import { volumeName } from '../base/names.ts';
 import { type Command, checkOutput, outputOptions, parseCommandLine } from './command.ts';
 
-const DEFAULT_SOCKET = '/run/fetch-luks-key/default.sock';
+export const DEFAULT_SOCKET = '/run/fetch-luks-key/default.sock';
 
 export const requestCommand: Command = {
   name: 'request',

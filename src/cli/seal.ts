@@ -1,13 +1,8 @@
-import { AppError, asAppError, failureLine } from '../base/errors.ts';
+import { AppError } from '../base/errors.ts';
 import { limits } from '../base/limits.ts';
-import type { Secret } from '../base/secret.ts';
-import { loadConfig } from '../config/load.ts';
-import { leaveProofs } from '../handler/alive.ts';
 import { shown } from '../jwe/compact.ts';
-import { parseSealedKey, seal } from '../pins/table.ts';
-import { keyServersOf } from '../remote/key-servers.ts';
 import { type Command, etcOption, parseCommandLine } from './command.ts';
-import type { World } from './world.ts';
+import { sealAs } from './sealing.ts';
 
 export const sealCommand: Command = {
   name: 'seal',
@@ -60,25 +55,14 @@ example:
         hint: "for example: fetch-luks-key seal tpm2 '{}' < KEYFILE",
       });
     }
-    const confirm = values.yes ? async () => {} : world.confirm;
-    const servers = await keyServersOf(await loadConfig(world.files, values.etc), world.serverWorld);
-    const sealedKey = await seal(pin, config, secret, { ...world, servers, confirm });
-    keepProofs(sealedKey, secret, world);
+    const sealing = { pin, config, etc: values.etc, trusting: values.yes ?? false };
+    const sealedKey = await sealAs('seal', sealing, secret, world);
     // `clevis decrypt` ends with status 1 when a newline follows, although it has opened it.
     const newline = world.standardOutputIsTerminal() ? '\n' : '';
     world.print(values.json ? `${JSON.stringify({ 'sealed-key': sealedKey, pin })}\n` : sealedKey + newline);
     return 0;
   },
 };
-
-/** Whoever seals has the key open: the machine can keep itself alive by it at once, and seal the next one. */
-function keepProofs(sealedKey: string, secret: Secret, world: World): void {
-  try {
-    leaveProofs(secret, parseSealedKey(sealedKey).uses, world.leaveProof);
-  } catch (thrown) {
-    world.say(`seal: alive proof: ${failureLine(asAppError(thrown))}`);
-  }
-}
 
 function parseConfig(text: string): unknown {
   try {

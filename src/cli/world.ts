@@ -1,4 +1,4 @@
-import type { Connection, DurableFiles, Runner } from '../base/ports.ts';
+import type { Connection, DurableFiles, Locks, MemoryFiles, Runner } from '../base/ports.ts';
 import type { Secret } from '../base/secret.ts';
 import type { HandlerWorld } from '../handler/handle.ts';
 import type { KeepaliveWorld } from '../keepalive/world.ts';
@@ -8,6 +8,8 @@ export interface World extends HandlerWorld {
   /** Aborts on SIGTERM and SIGINT. */
   readonly signal: AbortSignal;
   readonly runner: Runner;
+  readonly memoryFiles: MemoryFiles;
+  readonly locks: Locks;
   readonly keepalive: KeepaliveWorld;
   /** What must not be lost. */
   readonly durable: DurableFiles;
@@ -27,6 +29,11 @@ export interface World extends HandlerWorld {
   print(bytes: string | Uint8Array): void;
   /** Everything else: standard error, one line. */
   say(line: string): void;
+  /**
+   * Asks at the terminal for a line that is not shown. @param hint for who has no terminal
+   * @throws AppError `refused` when there is no terminal, or the input ends; `stopped`
+   */
+  askPassphrase(question: string, hint: string): Promise<Secret>;
   /** @throws AppError `refused` when there is no terminal, or the answer is no */
   confirm(lines: readonly string[], question: string): Promise<void>;
 }

@@ -83,17 +83,23 @@ function volumeOf(request: Request, { peer, peerIsTrusted }: Connection): Volume
   return request.volume;
 }
 
-async function keyFor(
+/**
+ * The whole way to a volume's key, before the last look at it.
+ * @param leftovers receives what is still cleaning up when the key is there
+ * @param patience how long it tries again
+ */
+export async function keyFor(
   volume: VolumeName,
   places: Places,
   world: HandlerWorld,
   signal: AbortSignal,
   leftovers: Promise<unknown>[],
+  patience = keepTrying,
 ): Promise<OpenedKey> {
   const config = await loadConfig(world.files, places.etc);
   const settings = settingsFor(config, volume);
   const servers = await keyServersOf(config, world.serverWorld);
-  const attempt = keepTrying(world.clock, world.random, settings);
+  const attempt = patience(world.clock, world.random, settings);
   const located = await locate(volume, { ...places, settings, files: world.files, attempt, signal });
   return openKey(located, attempt, { ...world, servers }, signal, leftovers);
 }

@@ -10,6 +10,7 @@ import { type LuksHeader, readLuksHeader } from '../luks/header.ts';
 import { clevisTokens } from '../luks/tokens.ts';
 import type { OpenContext, SealedKey } from '../pins/pin.ts';
 import { parseSealedKey } from '../pins/table.ts';
+import { type CheckKey, commitmentCheck } from './committed.ts';
 
 export interface Places {
   /** Folder of config.yaml and volumes/. */
@@ -22,6 +23,8 @@ export interface Located {
   readonly url: UrlSettings | null;
   /** The first that opens counts. */
   readonly sealedKeys: readonly Pick<SealedKey, 'open' | 'uses'>[];
+  /** Each key that opens must pass. */
+  readonly check: CheckKey;
 }
 
 export interface Search extends Places {
@@ -48,16 +51,19 @@ export async function locate(volume: VolumeName, search: Search): Promise<Locate
   const device = entry === null ? null : headerPath(entry, search.crypttab);
   if (file !== null || settings.url !== null) {
     // Attached by hand, a volume may be another device than the one that crypttab names.
-    if (device !== null && (await files.mode(device)) !== null) await readHeader(device, search);
-    if (file === null) return { url: settings.url, sealedKeys: [] };
-    return { url: null, sealedKeys: [sealedKey(file.toString('latin1'), path, settings)] };
+    const isThere = device !== null && (await files.mode(device)) !== null;
+    const header = isThere ? await readHeader(device, search) : null;
+    const check = await commitmentCheck(volume, header?.uuid ?? null, search.etc, files);
+    if (file === null) return { url: settings.url, sealedKeys: [], check };
+    return { url: null, sealedKeys: [sealedKey(file.toString('latin1'), path, settings)], check };
   }
   const header = device === null ? null : await readHeader(device, search);
+  const check = await commitmentCheck(volume, header?.uuid ?? null, search.etc, files);
   const tokens = header === null ? [] : clevisTokens(header);
   if (tokens.length === 0) throw nothingFound(volume, search, path, device);
   const sealedKeys = tokens.map(({ id, jwe }) => unlessBroken(jwe, `${device} token ${id}`, settings));
   const servers = sealedKeys.flatMap(({ uses }) => uses).filter(({ url }) => url !== undefined);
-  if (servers.length <= limits.networkPins) return { url: null, sealedKeys };
+  if (servers.length <= limits.networkPins) return { url: null, sealedKeys, check };
   throw new AppError(
     'damaged',
     `${device}: expected at most ${limits.networkPins} pins on the network in all its tokens, got ${servers.length}`,

@@ -42,13 +42,25 @@ async function open(
   context: OpenContext & HandlerWorld,
   signal: AbortSignal,
 ): Promise<Secret> {
-  const { url, sealedKeys } = located;
+  const { url, sealedKeys, check } = located;
+  const checked = (secret: Secret): Secret => {
+    try {
+      check(secret);
+      return secret;
+    } catch (thrown) {
+      secret.wipe();
+      throw thrown;
+    }
+  };
   if (url !== null) {
     // Without its query, which may hold a secret.
     const place = url.url.origin + url.url.pathname;
-    return context.attempt(place, signal, (stop) => fetchUrlKey(url, context, stop));
+    return checked(await context.attempt(place, signal, (stop) => fetchUrlKey(url, context, stop)));
   }
-  const contenders = sealedKeys.map((key) => (stop: AbortSignal) => key.open(context, stop));
+  // One that is refused does not keep the others from opening.
+  const contenders = sealedKeys.map(
+    (key) => async (stop: AbortSignal) => checked(await key.open(context, stop)),
+  );
   const [secret] = await firstAnswers(1, contenders, signal, context.afterwards);
   if (secret === undefined) throw new Error('a race for one answer was won without one');
   return secret;

@@ -98,6 +98,7 @@ export class ServerKeepalive {
   async #watch(connection: ServerConnection): Promise<void> {
     const { status, chunks } = await connection.stream('/v1/watch', limits.watchSilenceMs, this.#signal);
     if (status !== 200) throw new AppError('unavailable', `answered ${status}`);
+    this.#world.journal.info(`watching ${this.#name}`);
     for await (const data of eventData(chunks)) {
       const told = (JSON.parse(data) as { status?: unknown }).status;
       if (told === 'armed') this.#armed();

@@ -13,13 +13,16 @@ const CHECKSUM = { offset: 448, bytes: 64 } as const;
 const SMALLEST_BYTES = 16 * 1024;
 const SECOND_OFFSETS = Array.from({ length: 9 }, (_, power) => SMALLEST_BYTES * 2 ** power);
 
+/** At the same place in LUKS1 and LUKS2. */
+const UUID = { offset: 168, bytes: 40 } as const;
+
 /** LUKS1 on-disk format §3.1: the cipher's name, padded with NUL. */
 const LUKS1_CIPHER = { offset: 8, bytes: 32 } as const;
 
 export type LuksHeader =
-  | { readonly version: 2; readonly metadata: Metadata }
+  | { readonly version: 2; readonly uuid: string; readonly metadata: Metadata }
   /** It has no tokens: nothing of ours can be in it. */
-  | { readonly version: 1 };
+  | { readonly version: 1; readonly uuid: string };
 
 /**
  * Reads the LUKS header of a device, an image or a header file, and chooses between its two copies as cryptsetup
@@ -41,7 +44,7 @@ export async function readLuksHeader(files: Files, path: string): Promise<LuksHe
   const second = await readSecondCopy(files, path, first);
   const copies = [first, second].filter((copy) => copy !== 'absent' && copy !== 'broken');
   const [best] = copies.toSorted((a, b) => (a.sequence < b.sequence ? 1 : a.sequence > b.sequence ? -1 : 0));
-  if (best !== undefined) return { version: 2, metadata: best.metadata };
+  if (best !== undefined) return { version: 2, uuid: best.uuid, metadata: best.metadata };
   if (first === 'absent' && second === 'absent') return null;
   throw damaged(path, 'both copies of the header are damaged');
 }
@@ -50,6 +53,7 @@ interface Copy {
   readonly bytes: number;
   /** Counts changes: of two intact copies the higher is the newer. */
   readonly sequence: bigint;
+  readonly uuid: string;
   readonly metadata: Metadata;
 }
 
@@ -101,6 +105,7 @@ function examine(bytes: Buffer, offset: number, path: string): Copy | 'broken' {
   return {
     bytes: size,
     sequence: bytes.readBigUInt64BE(16),
+    uuid: textAt(bytes, UUID.offset, UUID.bytes),
     metadata: parseMetadata(bytes.subarray(BINARY_BYTES), path),
   };
 }
@@ -119,7 +124,7 @@ function isIntact(bytes: Buffer): boolean {
 function luks1(start: Buffer, path: string): LuksHeader {
   const cipher = textAt(start, LUKS1_CIPHER.offset, LUKS1_CIPHER.bytes);
   if (isNullCipher(cipher)) throw notEncrypted(path, 'the data', cipher);
-  return { version: 1 };
+  return { version: 1, uuid: textAt(start, UUID.offset, UUID.bytes) };
 }
 
 function hasMagic(bytes: Buffer, magic: Buffer): boolean {

@@ -5,8 +5,12 @@ export type Json = Readonly<Record<string, unknown>>;
 
 /** What is used of the JSON area (LUKS2 on-disk format §3), every cipher in it looked at. */
 export interface Metadata {
+  /** Ids of all keyslots, in ascending order: those that do not open the data take a place too. */
+  readonly keyslots: readonly string[];
   /** Ids of the keyslots that open the data, in ascending order. */
   readonly activeKeyslots: readonly string[];
+  /** By id: the salt of a keyslot's key derivation, base64, which no other keyslot ever has. */
+  readonly salts: Readonly<Record<string, string>>;
   /** In ascending order of their ids. */
   readonly tokens: readonly Token[];
 }
@@ -38,7 +42,9 @@ export function parseMetadata(area: Buffer, path: string): Metadata {
   });
   const isActive = ([id, keyslot]: [string, Json]) => keyslot.type === 'luks2' && bound.includes(id);
   return {
+    keyslots: keyslots.map(([id]) => id),
     activeKeyslots: keyslots.filter(isActive).map(([id]) => id),
+    salts: Object.fromEntries(keyslots.map(([id, keyslot]) => [id, saltOf(keyslot)])),
     tokens: members(json, 'tokens', path).map(([id, content]) => tokenOf(id, content, path)),
   };
 }
@@ -99,6 +105,10 @@ function checkKeyslot(id: string, keyslot: Json, path: string): void {
   }
   if (typeof encryption !== 'string') throw damaged(path, `keyslot ${id}: area.encryption: expected text`);
   if (isNullCipher(encryption)) throw notEncrypted(path, `keyslot ${id}`, encryption);
+}
+
+function saltOf({ kdf }: Json): string {
+  return isObject(kdf) && typeof kdf.salt === 'string' ? kdf.salt : '';
 }
 
 function tokenOf(id: string, content: Json, path: string): Token {

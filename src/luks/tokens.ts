@@ -1,5 +1,5 @@
 import type { LuksHeader } from './header.ts';
-import { isObject, type Json } from './metadata.ts';
+import { isObject, type Json, type Token } from './metadata.ts';
 
 export interface ClevisToken {
   readonly id: string;
@@ -13,7 +13,12 @@ export function clevisTokens(header: LuksHeader): ClevisToken[] {
   const { tokens, activeKeyslots } = header.metadata;
   return tokens
     .filter(({ type, keyslots }) => type === 'clevis' && keyslots.some((id) => activeKeyslots.includes(id)))
-    .map(({ id, content }) => ({ id, jwe: compact(isObject(content.jwe) ? content.jwe : {}) }));
+    .map((token) => ({ id: token.id, jwe: jweOf(token) }));
+}
+
+/** What a `clevis` token holds, in compact serialization. */
+export function jweOf({ content }: Token): string {
+  return compact(isObject(content.jwe) ? content.jwe : {});
 }
 
 /**
@@ -24,4 +29,14 @@ function compact(jwe: Json): string {
   return ['protected', 'encrypted_key', 'iv', 'ciphertext', 'tag']
     .map((name) => (typeof jwe[name] === 'string' ? jwe[name] : ''))
     .join('.');
+}
+
+/**
+ * A token as `clevis luks bind` writes it.
+ * @param jwe compact serialization
+ */
+export function clevisTokenOf(jwe: string, keyslot: string): Json {
+  const [header, encryptedKey, iv, ciphertext, tag] = jwe.split('.');
+  const members = { ciphertext, encrypted_key: encryptedKey, iv, protected: header, tag };
+  return { type: 'clevis', keyslots: [keyslot], jwe: members };
 }

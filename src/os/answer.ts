@@ -26,6 +26,12 @@ export function answerOf(client: Client, request: ClientRequest): Promise<HttpRe
         onRequestStart() {},
         onResponseStart(controller, code, answered) {
           status = code;
+          // Before it there may be others, which are no answer (RFC 9110 §15.2).
+          if (maxBodyBytes === null && code >= 200) {
+            resolve({ status, body: Buffer.alloc(0) });
+            controller.abort(new AppError('stopped', 'the status is known'));
+            return;
+          }
           // A body that ends with the connection may be a part of itself (RFC 9112 §8).
           const chunked = /\bchunked$/i.test(String(answered['transfer-encoding']));
           if (code === 200 && !chunked && answered['content-length'] === undefined) {
@@ -40,7 +46,7 @@ export function answerOf(client: Client, request: ClientRequest): Promise<HttpRe
         onResponseData(controller, chunk) {
           chunks.push(chunk);
           size += chunk.length;
-          if (size > maxBodyBytes) {
+          if (maxBodyBytes !== null && size > maxBodyBytes) {
             controller.abort(new AppError('unavailable', `answered more than ${maxBodyBytes} bytes`));
           }
         },

@@ -1,15 +1,19 @@
 import {
   closeSync,
   constants,
+  fchmodSync,
+  fchownSync,
   fstatSync,
   fsyncSync,
   ftruncateSync,
   mkdirSync,
   openSync,
   readFileSync,
+  realpathSync,
   renameSync,
   rmSync,
   statSync,
+  writeFileSync,
   writeSync,
 } from 'node:fs';
 import { AppError } from '../base/errors.ts';
@@ -23,6 +27,25 @@ export const durableFiles: DurableFiles = {
   create(path) {
     withFile(path, O_RDWR | O_CREAT | O_TRUNC, fsyncSync);
     syncFolder(path);
+  },
+
+  replace(path, contents) {
+    const about = attempt(path, () => statSync(path, { throwIfNoEntry: false }));
+    const target = about === undefined ? path : attempt(path, () => realpathSync(path));
+    const fresh = `${target}.new`;
+    try {
+      durableFiles.create(fresh);
+      withFile(fresh, O_RDWR, (fd) => {
+        if (about !== undefined) fchownSync(fd, about.uid, about.gid);
+        if (about !== undefined) fchmodSync(fd, about.mode & 0o7777);
+        writeFileSync(fd, contents);
+        fsyncSync(fd);
+      });
+      durableFiles.rename(fresh, target);
+    } catch (thrown) {
+      durableFiles.remove(fresh);
+      throw thrown;
+    }
   },
 
   rename(from, to) {

@@ -16,6 +16,8 @@ const { functions: libc } = dlopen(null, {
   socket: { arguments: ['i32', 'i32', 'i32'], return: 'i32' },
   bind: { arguments: ['i32', 'pointer', 'u32'], return: 'i32' },
   connect: { arguments: ['i32', 'pointer', 'u32'], return: 'i32' },
+  tcgetattr: { arguments: ['i32', 'pointer'], return: 'i32' },
+  tcsetattr: { arguments: ['i32', 'i32', 'pointer'], return: 'i32' },
   sendto: { arguments: ['i32', 'pointer', 'u64', 'i32', 'pointer', 'u32'], return: 'i64' },
   getsockopt: { arguments: ['i32', 'i32', 'i32', 'pointer', 'pointer'], return: 'i32' },
   __errno_location: { arguments: [], return: 'pointer' },
@@ -151,6 +153,33 @@ export function connectFrom(from: Buffer, path: string): number {
     throw failed(`${call} ${path}`, errno === EACCES ? 'refused' : 'unavailable', errno);
   }
   return fd;
+}
+
+/**
+ * Lets a terminal stop showing what is typed (termios(3)); what was typed before is dropped.
+ * @returns undoes it
+ * @throws AppError `unavailable` when `fd` is no terminal
+ */
+export function withoutEcho(fd: number): () => void {
+  const TCSAFLUSH = 2;
+  const ECHO = 0o10;
+  // struct termios: c_iflag, c_oflag, c_cflag, c_lflag, 4 bytes each, then c_line, c_cc and speeds: 60 bytes in all.
+  const LOCAL_FLAGS = 12;
+  const settings = Buffer.alloc(64);
+  const set = () => {
+    if (libc.tcsetattr(fd, TCSAFLUSH, getRawPointer(settings)) === 0) return;
+    throw failed('tcsetattr', 'unavailable', getInt32(errnoLocation));
+  };
+  if (libc.tcgetattr(fd, getRawPointer(settings)) !== 0) {
+    throw failed('tcgetattr', 'unavailable', getInt32(errnoLocation));
+  }
+  const before = settings.readUInt32LE(LOCAL_FLAGS);
+  settings.writeUInt32LE((before & ~ECHO) >>> 0, LOCAL_FLAGS);
+  set();
+  return () => {
+    settings.writeUInt32LE(before, LOCAL_FLAGS);
+    set();
+  };
 }
 
 /**

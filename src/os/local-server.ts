@@ -1,10 +1,9 @@
 import { lstatSync, unlinkSync } from 'node:fs';
-import { createServer } from 'node:http';
 import type { Socket } from 'node:net';
 import { AppError } from '../base/errors.ts';
 import type { HttpService, Peer } from '../base/http-service.ts';
-import { limits } from '../base/limits.ts';
 import { answerRequests } from './http-requests.ts';
+import { plainServer } from './http-server.ts';
 import { peerCredentials } from './libc.ts';
 import { type Listener, listen } from './listener.ts';
 
@@ -14,13 +13,7 @@ import { type Listener, listen } from './listener.ts';
  * @throws AppError `unavailable`: it cannot be made there; `bad-config`: something else is there
  */
 export async function serveLocally(path: string, service: HttpService): Promise<Listener> {
-  const server = createServer({
-    headersTimeout: limits.serverHeadersMs,
-    requestTimeout: limits.serverRequestMs,
-    keepAliveTimeout: limits.serverHeartbeatMs,
-    maxHeaderSize: limits.serverHeaderBytes,
-    requireHostHeader: false,
-  });
+  const server = plainServer();
   const sockets = new Set<Socket>();
   const peers = new WeakMap<Socket, Peer>();
   server.on('connection', (socket: Socket) => {

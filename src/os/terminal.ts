@@ -2,6 +2,8 @@ import { closeSync, constants, openSync, readSync, writeSync } from 'node:fs';
 import { setTimeout as pause } from 'node:timers/promises';
 import { AppError } from '../base/errors.ts';
 import { limits } from '../base/limits.ts';
+import { Secret } from '../base/secret.ts';
+import { withoutEcho } from './libc.ts';
 
 /** The controlling terminal (tty(4)); standard input need not be one: it carries the secret. */
 const TERMINAL = '/dev/tty';
@@ -9,6 +11,7 @@ const TERMINAL = '/dev/tty';
 const WITHOUT_WAITING = constants.O_RDWR | constants.O_NONBLOCK | constants.O_NOCTTY;
 /** The longest line that a terminal collects (termios(3), canonical mode). */
 const LINE_BYTES = 4096;
+const NEWLINE = 0x0a;
 
 /**
  * Asks the person at the terminal, whose settings stay as they are: it collects and shows the line, and its Ctrl-C
@@ -21,14 +24,52 @@ export async function confirm(
   question: string,
   signal: AbortSignal,
 ): Promise<void> {
-  const terminal = openTerminal(lines);
-  try {
+  const hint =
+    'compare with tang-show-keys on the server and give "thp" or "adv", or trust whatever is there with -y';
+  const line = await atTerminal({ lines, hint }, async (terminal) => {
     writeSync(terminal, `${lines.join('\n')}\n${question} [yN] `);
-    const answer = await readLine(terminal, signal);
-    if (!answer.endsWith('\n')) writeSync(terminal, '\n');
-    if (signal.aborted)
-      throw new AppError('stopped', `stopped before ${JSON.stringify(question)} was answered`);
-    if (!/^\s*y(es)?\s*\n$/i.test(answer)) throw new AppError('refused', 'the answer was no');
+    const typed = await readLine(terminal, signal);
+    if (typed.at(-1) !== NEWLINE) writeSync(terminal, '\n');
+    return typed;
+  });
+  if (signal.aborted)
+    throw new AppError('stopped', `stopped before ${JSON.stringify(question)} was answered`);
+  if (!/^\s*y(es)?\s*\n$/i.test(line.toString())) throw new AppError('refused', 'the answer was no');
+}
+
+/**
+ * Asks for a passphrase, which is not shown.
+ * @param hint for who has no terminal
+ * @returns the line without its end
+ * @throws AppError `refused` when there is no terminal, or the input ends; `stopped`; `unavailable` when the terminal
+ *   fails
+ */
+export async function askPassphrase(question: string, hint: string, signal: AbortSignal): Promise<Secret> {
+  const line = await atTerminal({ lines: [question], hint }, async (terminal) => {
+    const restore = withoutEcho(terminal);
+    try {
+      writeSync(terminal, `${question} `);
+      return await readLine(terminal, signal);
+    } finally {
+      restore();
+      writeSync(terminal, '\n');
+    }
+  });
+  if (signal.aborted) throw new AppError('stopped', 'stopped before a passphrase was given');
+  if (line.at(-1) !== NEWLINE) throw new AppError('refused', 'no passphrase was given');
+  const secret = Secret.takeFrom(line.subarray(0, -1));
+  line.fill(0);
+  return secret;
+}
+
+/** @param without what to say where there is no terminal */
+async function atTerminal<T>(
+  without: { readonly lines: readonly string[]; readonly hint: string },
+  work: (terminal: number) => Promise<T>,
+): Promise<T> {
+  const terminal = openTerminal(without);
+  try {
+    return await work(terminal);
   } catch (cause) {
     if (cause instanceof AppError) throw cause;
     throw new AppError('unavailable', `${TERMINAL}: failed (${errnoOf(cause)})`, { cause });
@@ -37,14 +78,11 @@ export async function confirm(
   }
 }
 
-function openTerminal(lines: readonly string[]): number {
+function openTerminal({ lines, hint }: { readonly lines: readonly string[]; readonly hint: string }): number {
   try {
     return openSync(TERMINAL, WITHOUT_WAITING);
   } catch (cause) {
-    throw new AppError('refused', `no terminal to ask at: ${lines.join(' ')}`, {
-      cause,
-      hint: 'compare with tang-show-keys on the server and give "thp" or "adv", or trust whatever is there with -y',
-    });
+    throw new AppError('refused', `no terminal to ask at: ${lines.join(' ')}`, { cause, hint });
   }
 }
 
@@ -53,17 +91,17 @@ function openTerminal(lines: readonly string[]): number {
  * pressed once more.
  * @returns what came without a newline at its end when the input ended, or `signal` aborted, before one did
  */
-async function readLine(terminal: number, signal: AbortSignal): Promise<string> {
-  const line = Buffer.alloc(LINE_BYTES);
+async function readLine(terminal: number, signal: AbortSignal): Promise<Buffer> {
+  const line = Buffer.allocUnsafeSlow(LINE_BYTES);
   while (!signal.aborted) {
     try {
-      return line.toString('utf8', 0, readSync(terminal, line));
+      return line.subarray(0, readSync(terminal, line));
     } catch (cause) {
       if (errnoOf(cause) !== 'EAGAIN') throw cause;
     }
     await pause(limits.answerPollMs, undefined, { signal }).catch(() => {});
   }
-  return '';
+  return Buffer.alloc(0);
 }
 
 function errnoOf(cause: unknown): string {

@@ -36,6 +36,8 @@ export interface KeyServer {
    * @throws AppError `unavailable`, `refused`, `waiting` (an operator may act), `stopped`
    */
   recover(kid: string, blinded: object, signal: AbortSignal): Promise<unknown>;
+  /** What was sealed to this key does not open any more. @throws AppError `unavailable`, `refused`, `waiting`, `stopped` */
+  deleteKey(kid: string, signal: AbortSignal): Promise<void>;
 }
 
 /** The key servers that config.yaml names. */

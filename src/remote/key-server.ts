@@ -38,6 +38,10 @@ export function keyServer(name: string, settings: ServerSettings, world: ServerW
         const answer = await ask(connection, 'POST', path, { point, boot }, wire.recover.response, signal);
         return answer.point;
       }),
+    deleteKey: (kid, signal) =>
+      withConnection(signal, async (connection) => {
+        await ask(connection, 'DELETE', `/v1/keys/${kid}`, undefined, wire.deleteKey.response, signal);
+      }),
   };
 }
 

@@ -21,7 +21,7 @@ export function lockoutFailure(properties: string): AppError {
 }
 
 /** `NAME: 0x1F`, in hexadecimal. */
-function property(properties: string, name: string): number | null {
+export function property(properties: string, name: string): number | null {
   const found = new RegExp(`^\\s*${name}: 0x([0-9A-Fa-f]{1,8})\\s*$`, 'm').exec(properties);
   return found?.[1] === undefined ? null : Number.parseInt(found[1], 16);
 }

@@ -74,6 +74,17 @@ export function isSealedPublic(bytes: Buffer): boolean {
   );
 }
 
+/**
+ * authPolicy of a TPM2B_PUBLIC (TPM 2.0 Part 2 §12.2.4), behind its size, type, name algorithm and attributes.
+ * @returns null when it has none, or is cut
+ */
+export function policyIn(publicArea: Buffer): Buffer | null {
+  const at = 2 + 2 + 2 + 4;
+  if (publicArea.length < at + 2) return null;
+  const policy = publicArea.subarray(at + 2, at + 2 + publicArea.readUInt16BE(at));
+  return policy.length === 0 ? null : policy;
+}
+
 /** TPM2B_PRIVATE: encrypted, so that nothing in it can be read here. */
 export function isSealedPrivate(bytes: Buffer): boolean {
   return sized(bytes) !== null && bytes.length > 2 && bytes.length <= SEALED_BYTES;

@@ -45,6 +45,8 @@ export interface Unsealed {
 }
 
 export interface Tpm {
+  /** Whether there is one that answers. @throws AppError `stopped` */
+  isThere(signal: AbortSignal): Promise<boolean>;
   /**
    * @param content 1 to 128 bytes
    * @throws AppError `bad-config` (the TPM does not support it), `foreign-tpm` (another key at 0x81000001),
@@ -69,6 +71,14 @@ interface Ports {
 export function tpmByTools(ports: Ports, settings: TpmSettings): Tpm {
   const tools = new Tools(ports.runner, settings);
   return {
+    async isThere(signal) {
+      try {
+        return (await tools.attempt('tpm2_getcap', ['properties-fixed'], signal)).status === 0;
+      } catch (thrown) {
+        if (signal.aborted || !(thrown instanceof AppError)) throw thrown;
+        return false;
+      }
+    },
     async seal(content, plan, signal) {
       const { value, settled } = await inSequence(tools, ports, signal, (sequence) =>
         seal(sequence, content, plan),
@@ -178,7 +188,7 @@ async function withValues(
 }
 
 /** @throws AppError `bad-config` when the bank is not active: tpm2_pcrread then gives fewer values, or none */
-async function readPcrs(sequence: Sequence, selection: PcrSelection): Promise<Buffer> {
+export async function readPcrs(sequence: Sequence, selection: PcrSelection): Promise<Buffer> {
   const file = sequence.file();
   const result = await sequence.attempt('tpm2_pcrread', ['-Q', selectionText(selection), '-o', file]);
   const unsupported = /unsupported bank/.test(result.stderr);
@@ -195,7 +205,7 @@ async function readPcrs(sequence: Sequence, selection: PcrSelection): Promise<Bu
 }
 
 /** Names the PCRs that changed where the sealed key tells their values, else those that it could be. */
-async function pcrMismatch(sequence: Sequence, { selection, values }: PcrBinding): Promise<AppError> {
+export async function pcrMismatch(sequence: Sequence, { selection, values }: PcrBinding): Promise<AppError> {
   const changed =
     values === null ? selection.ids : differingPcrs(selection, values, await readPcrs(sequence, selection));
   const names = `${changed.length === 1 ? 'PCR' : 'PCRs'} ${changed.join(', ')} (bank ${selection.bank})`;

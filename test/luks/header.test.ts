@@ -4,7 +4,7 @@ import t from 'tap';
 import { AppError } from '../../src/base/errors.ts';
 import { type LuksHeader, readLuksHeader } from '../../src/luks/header.ts';
 import { files } from '../../src/os/files.ts';
-import { addToken, dumpJson, type Image, makeImage, overwrite, startOf } from '../support/luks.ts';
+import { addToken, dumpJson, type Image, makeImage, overwrite, startOf, uuidOf } from '../support/luks.ts';
 import { deviceOf, HEADER_BYTES, makeModel } from '../support/luks-model.ts';
 
 const folder = t.testdir({});
@@ -24,7 +24,7 @@ t.test('what cryptsetup made', async (t) => {
 
 t.test('LUKS1, other things, and nothing', async (t) => {
   const old = makeImage(folder, 'luks1', ['--type', 'luks1']);
-  t.strictSame(await readLuksHeader(files, old.path), { version: 1 });
+  t.strictSame(await readLuksHeader(files, old.path), { version: 1, uuid: uuidOf(old.path) });
   for (const contents of ['', 'LUKS', '\0'.repeat(100), 'x'.repeat(50_000), 'SKUL\xba\xbe']) {
     writeFileSync(`${folder}/other`, Buffer.from(contents, 'latin1'));
     t.equal(await readLuksHeader(files, `${folder}/other`), null, JSON.stringify(contents.slice(0, 10)));

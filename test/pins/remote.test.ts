@@ -29,6 +29,7 @@ function server(crv: 'P-256' | 'P-521' = 'P-256') {
       return { kid, key: toJwk(point) };
     },
     recover: async (_kid, blinded) => toJwk(await answerTo(secret, parseEcKey(blinded, wrong))),
+    deleteKey: async () => {},
   };
   return { home, registered, kid };
 }

@@ -2,7 +2,16 @@ import type { Test } from 'tap';
 import type { Files } from '../../src/base/ports.ts';
 import { type LuksHeader, readLuksHeader } from '../../src/luks/header.ts';
 import { files } from '../../src/os/files.ts';
-import { addKeyslot, addToken, copyImage, dumpJson, type Image, killKeyslot, makeImage } from './luks.ts';
+import {
+  addKeyslot,
+  addToken,
+  copyImage,
+  dumpJson,
+  type Image,
+  killKeyslot,
+  makeImage,
+  uuidOf,
+} from './luks.ts';
 
 /** Size of one copy of the model's header. */
 export const HEADER_BYTES = 16 * 1024;
@@ -49,8 +58,13 @@ function asCryptsetupReads(path: string): LuksHeader | null {
     .flatMap((digest) => digest.keyslots as string[]);
   return {
     version: 2,
+    uuid: uuidOf(path),
     metadata: {
+      keyslots: Object.keys(json.keyslots ?? {}),
       activeKeyslots: Object.keys(json.keyslots ?? {}).filter((id) => bound.includes(id)),
+      salts: Object.fromEntries(
+        Object.entries(json.keyslots ?? {}).map(([id, { kdf }]) => [id, (kdf as { salt: string }).salt]),
+      ),
       tokens: Object.entries(json.tokens ?? {}).map(([id, content]) => ({
         id,
         type: String(content.type),

@@ -71,6 +71,11 @@ export function dumpJson(path: string): Record<string, Record<string, Record<str
   return status === 0 ? JSON.parse(stdout.toString()) : null;
 }
 
+/** As cryptsetup reads it. */
+export function uuidOf(path: string): string {
+  return execFileSync('cryptsetup', ['luksUUID', path], { encoding: 'utf8' }).trim();
+}
+
 /** Whether `cryptsetup open` takes this key. */
 export function opens(path: string, key: string | Uint8Array): boolean {
   const args = ['open', '--test-passphrase', '--key-file=-', '--disable-locks', path];

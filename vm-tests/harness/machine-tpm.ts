@@ -74,17 +74,17 @@ export interface MadeTpm<Name extends string> {
 
 export type Seal = ReturnType<typeof sealerWith>;
 
-/** @param folder of the scenario @param work seals what the guest is to find */
+/** @param folder of the scenario, or in it @param work seals what the guest is to find; the TPM answers at `tcti` */
 export async function makeTpm<Name extends string>(
   t: { teardown(action: () => unknown): unknown },
   folder: string,
-  work: (seal: Seal) => Promise<Record<Name, string>>,
+  work: (seal: Seal, tcti: string) => Promise<Record<Name, string>>,
 ): Promise<MadeTpm<Name>> {
   const tpm = await startSwtpm();
   t.teardown(() => tpm.remove());
   const locks = join(folder, 'locks');
   mkdirSync(locks);
-  const sealed = await work(sealerWith(tpm.tcti, locks));
+  const sealed = await work(sealerWith(tpm.tcti, locks), tpm.tcti);
   tpm.run('tpm2_shutdown', ['-c']);
   await tpm.stop();
   return { state: join(dirname(tpm.log), 'state'), sealed };

@@ -38,7 +38,8 @@ interface Fault {
 export class Webhook {
   readonly #target: WebhookTarget;
   readonly #world: WebhookWorld;
-  readonly #waiting: Pending[] = [];
+  readonly #queue: Pending[] = [];
+  #underWay: Pending | null = null;
   #wake = Promise.withResolvers<void>();
   #dropped = 0;
   /** Dropped since it was last said. */
@@ -55,11 +56,16 @@ export class Webhook {
     return this.#dropped;
   }
 
+  /** Alerts that it is still to be told. */
+  get waiting(): number {
+    return this.#queue.length + (this.#underWay === null ? 0 : 1);
+  }
+
   /** Never throws, never waits. */
   push(alert: Alert): void {
-    this.#waiting.push({ alert, wallMs: this.#world.wallMs() });
-    if (this.#waiting.length > limits.serverWebhookAlerts) {
-      this.#waiting.shift();
+    this.#queue.push({ alert, wallMs: this.#world.wallMs() });
+    if (this.#queue.length > limits.serverWebhookAlerts) {
+      this.#queue.shift();
       if (this.#unsaid === 0)
         this.#say('error', `${limits.serverWebhookAlerts} alerts wait: the oldest are dropped`);
       this.#unsaid++;
@@ -73,12 +79,12 @@ export class Webhook {
     const stop = () => this.#wake.resolve();
     signal.addEventListener('abort', stop, { once: true });
     while (!signal.aborted) {
-      const next = this.#waiting.shift();
-      if (next === undefined) await this.#wake.promise;
-      else await this.#deliver(next, signal);
+      this.#underWay = this.#queue.shift() ?? null;
+      if (this.#underWay === null) await this.#wake.promise;
+      else await this.#deliver(this.#underWay, signal);
       this.#wake = Promise.withResolvers();
     }
-    const left = this.#waiting.length;
+    const left = this.waiting;
     if (left > 0) this.#say('warning', `stopped, with alerts that were not delivered: ${left}`);
   }
 
@@ -96,7 +102,6 @@ export class Webhook {
         .catch(() => {});
       pauseMs = Math.min(2 * pauseMs, limits.serverWebhookPauseLongestMs);
     }
-    this.#waiting.unshift(pending);
   }
 
   /** @returns null when it was taken */
@@ -121,14 +126,16 @@ export class Webhook {
   }
 
   #delivered(): void {
+    this.#underWay = null;
     if (this.#isAway) this.#say('info', 'works again');
     this.#isAway = false;
-    if (this.#waiting.length > 0 || this.#unsaid === 0) return;
+    if (this.#queue.length > 0 || this.#unsaid === 0) return;
     this.#say('error', `alerts that were dropped: ${this.#unsaid}`);
     this.#unsaid = 0;
   }
 
   #refused({ alert }: Pending, { reason }: Fault): void {
+    this.#underWay = null;
     this.#dropped++;
     this.#say('error', `${reason}: dropped ${alert.kind} of ${alert.machine} [${alert.requestId}]`);
   }

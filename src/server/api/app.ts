@@ -2,6 +2,7 @@ import type { Random } from '../../base/ports.ts';
 import type { SignedHead } from '../audit/heads.ts';
 import type { AlertKind } from '../machine/event.ts';
 import type { Store } from '../store/store.ts';
+import type { Counters } from './counters.ts';
 
 /** Something to be told to people: journal, webhooks. */
 export interface Alert {
@@ -19,6 +20,7 @@ export interface App {
   readonly random: Random;
   /** Told once what it is about is committed. Never throws, never waits. */
   alert(alert: Alert): void;
+  readonly counters: Counters;
   /** The newest signed head of the audit log; null before the first. */
   latestHead(): SignedHead | null;
 }

@@ -15,7 +15,7 @@ export async function keepalive(
   caller: Caller,
   { boot, proof }: InferOutput<typeof wire.keepalive.request>,
 ): Promise<InferOutput<typeof wire.keepalive.response>> {
-  return asMachine(app, caller, async (transaction, machine) => {
+  const answer = await asMachine(app, caller, async (transaction, machine) => {
     const now = app.store.now();
     const proven = isProof(stateOf(machine), proof);
     const event = { type: 'keepalive', proven, boot, from: caller.from } as const;
@@ -27,6 +27,8 @@ export async function keepalive(
     };
     return { ...step, value };
   });
+  app.counters.keepalives++;
+  return answer;
 }
 
 /** `POST /v1/expect`: the machine announces its own reboot. @throws Refused */

@@ -90,6 +90,7 @@ export async function recover(
     const step = await happen(transaction, machine, event, app.store.now(), entry);
     return { ...step, value: step.refusal === null ? await key.open() : null };
   });
+  app.counters.releases++;
   const answer = toJwk(await answerTo(secret, blinded));
   return { point: { ...answer, crv: blinded.curve.name } };
 }

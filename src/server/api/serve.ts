@@ -47,14 +47,20 @@ export async function serve(app: App, incoming: Incoming, log: Logger): Promise<
     if (route.answers === 'json') return { status: 200, json: answer };
     return { status: 200, events: answer as AsyncIterable<unknown> };
   } catch (thrown) {
-    return refusedFor(thrown, `${from} ${method} ${printable(path)}`, requestId, log);
+    return refusedFor(app, thrown, `${from} ${method} ${printable(path)}`, requestId, log);
   }
 }
 
 /** @param thrown what kept a request from being answered */
-export function refusedFor(thrown: unknown, where: string, requestId: string, log: Logger): Outgoing {
+export function refusedFor(
+  app: App,
+  thrown: unknown,
+  where: string,
+  requestId: string,
+  log: Logger,
+): Outgoing {
   const reason = thrown instanceof Error ? thrown.message : String(thrown);
-  return refused({ code: codeOf(thrown), reason, where, requestId }, log);
+  return refused(app, { code: codeOf(thrown), reason, where, requestId }, log);
 }
 
 export interface Refusal {
@@ -66,7 +72,9 @@ export interface Refusal {
 }
 
 /** What whoever was refused is told; why, under the same id, the log. @param log null for one of a flood */
-export function refused({ code, reason, where, requestId }: Refusal, log: Logger | null): Outgoing {
+export function refused({ counters }: App, refusal: Refusal, log: Logger | null): Outgoing {
+  const { code, reason, where, requestId } = refusal;
+  counters.refusals[code]++;
   const line = `${where}: ${code}: ${reason.replace(/[^ -~]+/g, ' ').slice(0, 500)} [${requestId}]`;
   if (code === 'unavailable') log?.error(line);
   else log?.warning(line);

@@ -55,7 +55,7 @@ export async function serveTang(app: App, incoming: TangIncoming, log: Logger): 
       return { status: 200, json: await alive(app, who, route, body) };
     throw new Refused('unknown', 'no such route');
   } catch (thrown) {
-    return refusedFor(thrown, `${from} ${method} ${printable(target)}`, requestId, log);
+    return refusedFor(app, thrown, `${from} ${method} ${printable(target)}`, requestId, log);
   }
 }
 
@@ -93,13 +93,14 @@ async function recover(app: App, who: Who, { id, thumbprint }: TangRoute, body: 
     const step = await happen(transaction, machine, event, app.store.now(), entry);
     return { ...step, value: step.refusal === null && own !== null ? await own.key.open() : null };
   });
+  app.counters.releases++;
   return { alg: 'ECMR', ...toJwk(await answerTo(secret, blinded)), key_ops: ['deriveKey'] };
 }
 
 /** `POST /t/ID/alive`: the body is the second secret, which stands for the alive proof. @throws Refused */
 async function alive(app: App, who: Who, { id }: TangRoute, body: Buffer): Promise<unknown> {
   const proof = body.toString('latin1').trim();
-  return await asMachineBy('tang', id, app, who, async (transaction, machine) => {
+  const left = await asMachineBy('tang', id, app, who, async (transaction, machine) => {
     const state = stateOf(machine);
     if (!Object.keys(state.alive).some((kid) => isProof(state, { kid, proof }))) return unknownHere(machine);
     const now = app.store.now();
@@ -107,6 +108,8 @@ async function alive(app: App, who: Who, { id }: TangRoute, body: Buffer): Promi
     const step = await happen(transaction, machine, event, now, null);
     return { ...step, value: { 'lease-left-ms': leaseLeftMs(stateOf(step.machine), now.leaseMs) } };
   });
+  app.counters.keepalives++;
+  return left;
 }
 
 /** What anybody can ask who knows an address: it is told in the log, changes nothing, and calls nobody. */

@@ -86,5 +86,5 @@ function no<Body>(
   peer: Peer,
   log: Logger | null,
 ): Outgoing {
-  return refused({ code, reason, where: addressOf(peer), requestId: newRequestId(app.random) }, log);
+  return refused(app, { code, reason, where: addressOf(peer), requestId: newRequestId(app.random) }, log);
 }

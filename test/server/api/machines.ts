@@ -7,6 +7,7 @@ import { parseEcKey, toJwk } from '../../../src/exchange/jwk.ts';
 import { startRecovery } from '../../../src/exchange/recovery.ts';
 import { random } from '../../../src/os/random.ts';
 import type { Alert, App } from '../../../src/server/api/app.ts';
+import { noCounts } from '../../../src/server/api/counters.ts';
 import { operate } from '../../../src/server/api/operator.ts';
 import { type Incoming, type Outgoing, serve } from '../../../src/server/api/serve.ts';
 import { revoked } from '../../../src/server/machine/operator.ts';
@@ -27,7 +28,9 @@ export async function startApp(t: Test, place: Place) {
   });
   const alerts: Alert[] = [];
   const lines: string[] = [];
-  const app: App = { store, random, alert: (alert) => void alerts.push(alert), latestHead: () => null };
+  const counters = noCounts();
+  const alert = (one: Alert) => void alerts.push(one);
+  const app: App = { store, random, alert, counters, latestHead: () => null };
   const note = (line: string) => void lines.push(line);
   const log = { info: note, warning: note, error: note };
   return {

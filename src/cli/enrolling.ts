@@ -1,0 +1,90 @@
+import { AppError } from '../base/errors.ts';
+import type { VolumeName } from '../base/names.ts';
+import type { HeldLock } from '../base/ports.ts';
+import type { Secret } from '../base/secret.ts';
+import { type Enrolled, enrol, finish } from '../enroll/enrol.ts';
+import type { Plan } from '../enroll/plan.ts';
+import type { PinChoice } from '../enroll/policy.ts';
+import { unfinishedOf } from '../enroll/record.ts';
+import type { UnitReport } from '../enroll/report.ts';
+import { notEnabled, systemdRuns, unitsFor } from '../enroll/units.ts';
+import type { Places } from '../handler/locate.ts';
+import { Keyslots } from '../luks/keyslots.ts';
+import { sealAs } from './sealing.ts';
+import type { World } from './world.ts';
+
+/** What the commands that change a volume's keys have in common. */
+
+export const pinOptions = {
+  tpm2: { type: 'boolean' },
+  remote: { type: 'string', multiple: true },
+  tang: { type: 'string', multiple: true },
+  require: { type: 'string' },
+} as const;
+
+/** @returns null when no pin was chosen @throws AppError `usage` */
+export function choiceFrom(values: {
+  readonly tpm2?: boolean | undefined;
+  readonly remote?: string[] | undefined;
+  readonly tang?: string[] | undefined;
+  readonly require?: string | undefined;
+}): PinChoice | null {
+  const { tpm2 = false, remote: remotes = [], tang: tangs = [] } = values;
+  if (!tpm2 && remotes.length === 0 && tangs.length === 0) {
+    if (values.require === undefined) return null;
+    throw new AppError('usage', '--require: of nothing', { hint: 'name pins with --tpm2, --remote, --tang' });
+  }
+  return { tpm2, remotes, tangs, require: values.require === undefined ? null : Number(values.require) };
+}
+
+/** @throws AppError `unavailable` when somebody else changes keys */
+export async function onlyOne(
+  command: string,
+  crypttab: string,
+  { locks, signal }: World,
+): Promise<HeldLock> {
+  try {
+    return await locks.acquire(`enroll${crypttab.replaceAll('/', '-')}`, 0, signal);
+  } catch (thrown) {
+    if (!(thrown instanceof AppError) || thrown.code !== 'unavailable') throw thrown;
+    throw new AppError('unavailable', `${command}: another command is changing keys now`, { cause: thrown });
+  }
+}
+
+/**
+ * A command that was killed may have left something, which is in the way of the next one.
+ * @returns whether there was something
+ */
+export async function heal(volume: VolumeName, places: Places, world: World): Promise<boolean> {
+  const left = await unfinishedOf(places.etc, volume, world.files);
+  if (left === null) return false;
+  await finish(left, places, new Keyslots(left.undo.device, world), world);
+  world.say(`removed: what a command that did not end had left of ${volume}`);
+  return true;
+}
+
+/** @throws AppError `unavailable`, `tool-missing`, `stopped` */
+export async function unitReport({ policy, socket }: Plan, world: World): Promise<UnitReport> {
+  const needed = unitsFor(policy, socket);
+  const systemd = await systemdRuns(world);
+  return { systemd, needed, enabled: systemd ? await notEnabled(needed, world, world.signal) : [] };
+}
+
+/**
+ * Seals the key, and does what is planned.
+ * @returns whether the real socket has proven it too
+ */
+export async function make(
+  command: string,
+  plan: Plan,
+  made: { readonly key: Secret; readonly passphrase: Secret; readonly units: readonly string[] },
+  enrolled: Enrolled,
+  trusting: boolean,
+  world: World,
+): Promise<boolean> {
+  const { policy, places, target } = plan;
+  const sealing = { pin: policy.pin, config: policy.config, etc: places.etc, trusting };
+  const sealedKey = await sealAs(command, sealing, made.key, world);
+  const keyslots = new Keyslots(target.device, world);
+  return await enrol(plan, { ...made, sealedKey }, enrolled, keyslots, world, world.signal);
+}

@@ -1,0 +1,89 @@
+import { AppError, asAppError, failureLine } from '../base/errors.ts';
+import { volumeName } from '../base/names.ts';
+import { newKey } from '../enroll/plan.ts';
+import type { EnrolRecord } from '../enroll/record.ts';
+import type { Places } from '../handler/locate.ts';
+import { Keyslots } from '../luks/keyslots.ts';
+import { type Command, parseCommandLine, placeOptions, placesFrom } from './command.ts';
+import { heal, onlyOne } from './enrolling.ts';
+import { enrolledHere, renew, renewedText } from './renewing.ts';
+import { unlock } from './unlock.ts';
+import type { World } from './world.ts';
+
+const options = {
+  ...placeOptions,
+  all: { type: 'boolean' },
+  'unlock-key-file': { type: 'string' },
+  yes: { type: 'boolean', short: 'y' },
+  json: { type: 'boolean' },
+} as const;
+
+type Values = ReturnType<typeof parseCommandLine<typeof options>>['values'];
+
+export const rotateCommand: Command = {
+  name: 'rotate',
+  summary: 'a new key for a volume: proven, then the old one is wiped',
+  help: `usage: fetch-luks-key rotate VOLUME|--all [OPTIONS]
+
+Replaces each key that enroll made for VOLUME by a new one, sealed in the same
+way. The old keyslot and its sealed key are wiped once the new key has opened
+the volume; killed at any moment, one of the two opens it. A header backup that
+is older brings the old key back.
+
+  --all             every volume that was enrolled; goes on after a failure
+  --unlock-key-file FILE
+                    what opens the volume now, - for standard input; default:
+                    its sealed key, or you are asked
+  -y, --yes         trust new keys of a Tang server without being asked
+  --json            print {"volume", "keyslot", "old-keyslot", ...}, a line for
+                    each key
+  --etc DIR         default /etc/fetch-luks-key
+  --crypttab FILE   default /etc/crypttab
+
+example:
+  fetch-luks-key rotate data
+`,
+
+  async run(args, world) {
+    const all = args.includes('--all');
+    const { values, positionals } = parseCommandLine('rotate', args, options, all ? [] : ['VOLUME']);
+    using _lock = await onlyOne('rotate', values.crypttab, world);
+    if (!all) return await rotate(positionals[0] ?? '', values, world);
+    let worst = 0;
+    const names = (await world.files.list(`${values.etc}/enrolled`)).filter((name) => name.endsWith('.json'));
+    for (const name of names) {
+      const volume = name.slice(0, -'.json'.length);
+      try {
+        await rotate(volume, values, world);
+      } catch (thrown) {
+        const error = asAppError(thrown);
+        if (world.signal.aborted) throw error;
+        world.say(`fetch-luks-key: ${volume}: ${failureLine(error)}`);
+        worst = Math.max(worst, error.exitStatus);
+      }
+    }
+    if (names.length === 0) throw new AppError('unknown-volume', 'rotate: nothing was enrolled here');
+    return worst;
+  },
+};
+
+async function rotate(name: string, values: Values, world: World): Promise<number> {
+  const volume = volumeName(name);
+  const places = placesFrom(values);
+  await heal(volume, places, world);
+  for (const old of await enrolledHere(volume, places, world)) await rotateOne(old, places, values, world);
+  return 0;
+}
+
+async function rotateOne(old: EnrolRecord, places: Places, values: Values, world: World): Promise<void> {
+  const startMs = world.clock.nowMs();
+  const keyslots = new Keyslots(old.device, world);
+  using passphrase = await unlock(old.volume, places, keyslots, values['unlock-key-file'], world);
+  using key = newKey(world.random);
+  const trusting = values.yes ?? false;
+  const { policy } = old;
+  const renewal = { old, policy, key, keyIsKept: false, passphrase, editCrypttab: false, trusting };
+  const renewed = await renew('rotate', renewal, places, world);
+  const milliseconds = Math.round(world.clock.nowMs() - startMs);
+  world.print(renewedText('rotated', renewal, renewed, milliseconds, values.json ?? false));
+}

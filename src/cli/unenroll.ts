@@ -1,0 +1,88 @@
+import { AppError } from '../base/errors.ts';
+import { volumeName } from '../base/names.ts';
+import type { Secret } from '../base/secret.ts';
+import { finish } from '../enroll/enrol.ts';
+import { metadataOf } from '../enroll/header-steps.ts';
+import { begin, type EnrolRecord, enrolledOf } from '../enroll/record.ts';
+import { Keyslots } from '../luks/keyslots.ts';
+import { type Command, parseCommandLine, placeOptions, placesFrom } from './command.ts';
+import { heal, onlyOne } from './enrolling.ts';
+import { enrolledHere } from './renewing.ts';
+import { askUntil } from './unlock.ts';
+import type { World } from './world.ts';
+
+const options = {
+  ...placeOptions,
+  'unlock-key-file': { type: 'string' },
+  json: { type: 'boolean' },
+} as const;
+
+export const unenrollCommand: Command = {
+  name: 'unenroll',
+  summary: 'undo enroll: keyslot, sealed key, crypttab, key at the server',
+  help: `usage: fetch-luks-key unenroll VOLUME [OPTIONS]
+
+Removes all that enroll has made for VOLUME, once a passphrase has shown that it
+opens without: the keyslots, the sealed keys, the keys at key servers, and the
+change in crypttab if its line is still as enroll left it. Units stay enabled
+while another volume is enrolled.
+
+  --unlock-key-file FILE
+                    a passphrase of another keyslot, - for standard input;
+                    default: you are asked
+  --json            print {"volume", "keyslots": [...]}
+  --etc DIR         default /etc/fetch-luks-key
+  --crypttab FILE   default /etc/crypttab
+
+example:
+  fetch-luks-key unenroll data
+`,
+
+  async run(args, world) {
+    const { values, positionals } = parseCommandLine('unenroll', args, options, ['VOLUME']);
+    const volume = volumeName(positionals[0] ?? '');
+    const places = placesFrom(values);
+    using _lock = await onlyOne('unenroll', values.crypttab, world);
+    const isHealed = await heal(volume, places, world);
+    // One that was killed, and is done by now.
+    if (isHealed && (await enrolledOf(places.etc, volume, world.files)).length === 0) return 0;
+    const all = await enrolledHere(volume, places, world);
+    (await otherWayIn(all, values['unlock-key-file'], world)).wipe();
+    const others = await world.files.list(`${values.etc}/enrolled`);
+    const isLast = others.every((name) => name === `${volume}.json`);
+    for (const record of all.toReversed()) {
+      const undo = isLast ? record : { ...record, units: [] };
+      const unfinished = { undo, enrolled: all.slice(0, all.indexOf(record)) };
+      begin(places.etc, unfinished, world.durable);
+      await finish(unfinished, places, new Keyslots(record.device, world), world);
+    }
+    const keyslots = all.map(({ keyslot }) => Number(keyslot));
+    const text = `unenrolled ${volume}: keyslot ${keyslots.join(', ')} is wiped; the passphrase opens it\n`;
+    world.print(values.json ? `${JSON.stringify({ volume, keyslots })}\n` : text);
+    return 0;
+  },
+};
+
+/** What is left must open the volume: without it the data would be lost. */
+async function otherWayIn(
+  all: readonly EnrolRecord[],
+  file: string | undefined,
+  world: World,
+): Promise<Secret> {
+  const [record] = all;
+  if (record === undefined) throw new Error('nothing is enrolled');
+  const { device } = record;
+  const { activeKeyslots } = await metadataOf({ record, world });
+  const others = activeKeyslots.filter((id) => !all.some(({ keyslot }) => keyslot === id));
+  if (others.length === 0) {
+    throw new AppError('refused', `${device}: no other keyslot opens it: the data would be lost`, {
+      hint: `add a passphrase first: cryptsetup luksAddKey ${device}`,
+    });
+  }
+  const keyslots = new Keyslots(device, world);
+  const opens = async (passphrase: Secret) => {
+    for (const id of others) if (await keyslots.opens(passphrase, world.signal, id)) return true;
+    return false;
+  };
+  return await askUntil(opens, device, file, world);
+}

@@ -1,0 +1,68 @@
+import type { AppError } from '../base/errors.ts';
+import type { PinPolicy } from '../status/policy.ts';
+import type { ServerStatus } from '../status/server.ts';
+import type { VolumeFacts } from '../status/volume.ts';
+import type { TpmProperties } from '../tpm/look.ts';
+import type { UnitFacts } from './unit-facts.ts';
+
+/** What was found out, once, before any check looks at it. */
+export interface Facts {
+  readonly crypttab: string;
+  /** Whose key file is one of our sockets, in crypttab's order. */
+  readonly volumes: readonly VolumeFacts[];
+  readonly headers: readonly HeaderFacts[];
+  readonly mounts: readonly Mount[];
+  /** Why there are no facts about units, else those. */
+  readonly units: UnitFacts | AppError;
+  readonly bootedWithSystemd: boolean;
+  readonly keepaliveIsOn: boolean;
+  readonly credentials: readonly CredentialUse[];
+  /** Of each pin of each sealed key that is used: null = it would answer, else why not. */
+  readonly answers: ReadonlyMap<PinPolicy, AppError | null>;
+  /** null: no sealed key needs one, or it does not answer. */
+  readonly tpm: TpmFacts | null;
+  readonly servers: readonly ServerStatus[];
+  /** Wall clock. */
+  readonly nowMs: number;
+  readonly initramfs: readonly InitramfsFacts[];
+}
+
+/** A LUKS2 header with what only cryptsetup tells of it. */
+export interface HeaderFacts {
+  readonly volume: VolumeFacts;
+  /** null: it could not be tried. */
+  readonly emptyPassphraseOpens: boolean | null;
+  /** Active keyslots with a key derivation that is fit for a random key only. */
+  readonly fastKeyslots: readonly string[];
+  /** An `enroll` that did not end has left its record. */
+  readonly isUnfinished: boolean;
+}
+
+/** A line of fstab(5) that mounts one of our volumes. */
+export interface Mount {
+  readonly volume: string;
+  readonly path: string;
+  readonly options: readonly string[];
+}
+
+/** A service whose credential comes from one of our sockets (systemd.exec(5), LoadCredential=). */
+export interface CredentialUse {
+  readonly unit: string;
+  readonly credential: string;
+  /** It does not start with an empty one. */
+  readonly isTested: boolean;
+}
+
+export interface TpmFacts {
+  readonly properties: TpmProperties;
+  /** Of each sealed key's PCRs, those that nothing was measured into. */
+  readonly unused: ReadonlyMap<PinPolicy, readonly number[]>;
+}
+
+/** A volume that is opened before the root file system is there. */
+export interface InitramfsFacts {
+  readonly volume: string;
+  readonly image: string;
+  /** What it lacks; null: what is in it could not be listed. */
+  readonly missing: readonly string[] | null;
+}

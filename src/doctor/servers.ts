@@ -1,0 +1,70 @@
+import type { ServerStatus } from '../status/server.ts';
+import type { Facts } from './facts.ts';
+import { type Finding, finding } from './finding.ts';
+
+/** The key servers, and this machine's identities for them. */
+export function checkServers(facts: Facts): Finding[] {
+  return [...facts.servers.flatMap(checkServer), ...checkKeepalive(facts)];
+}
+
+function checkServer(server: ServerStatus): Finding[] {
+  return [...checkIdentityFile(server), ...checkState(server)];
+}
+
+function checkIdentityFile({ name, identity: { path, protection } }: ServerStatus): Finding[] {
+  if (protection !== 'none' && protection !== 'host key on the same disk') return [];
+  const by = protection === 'none' ? 'nothing' : 'a key on the same disk';
+  const what = `${path} is protected by ${by}: who has the disk is this machine towards ${name}, until it is revoked`;
+  return [
+    finding(
+      'identity-unprotected',
+      name,
+      what,
+      'keep it on an encrypted root file system, or join again on a machine with a TPM',
+    ),
+  ];
+}
+
+function checkState({ name, url, state, fault }: ServerStatus): Finding[] {
+  if (state === 'revoked') {
+    const what = 'it has revoked this machine, for ever: its keys are gone';
+    return [finding('machine-revoked', name, what, 'join under another name, and seal again')];
+  }
+  if (state === 'locked') {
+    const what = 'it has locked this machine: it gives out no key until it is allowed to';
+    return [finding('machine-locked', name, what, 'on the server: luks-key-server allow NAME')];
+  }
+  if (fault === null) return [];
+  const { code, message, hint } = fault;
+  if (code === 'bad-config' || code === 'tool-missing') {
+    return [finding('identity-unusable', name, message, hint ?? 'join the server again')];
+  }
+  // Of os/tls.ts.
+  if (message.includes('is not the pinned one')) {
+    return [
+      finding(
+        'server-other-key',
+        name,
+        message,
+        'ask its operator; if the key was changed, join again and seal again',
+      ),
+    ];
+  }
+  if (code === 'refused')
+    return [finding('machine-revoked', name, message, hint ?? 'join again, seal again')];
+  return [
+    finding(
+      'server-unreachable',
+      name,
+      `${url}: ${message}`,
+      hint ?? 'is it up, and does a firewall let this machine through?',
+    ),
+  ];
+}
+
+function checkKeepalive({ servers, keepaliveIsOn }: Facts): Finding[] {
+  if (servers.length === 0 || keepaliveIsOn) return [];
+  const unit = 'fetch-luks-key-keepalive.service';
+  const what = 'it is not enabled: this machine’s leases end, and then its servers lock it';
+  return [finding('keepalive-off', unit, what, `systemctl enable --now ${unit}`)];
+}

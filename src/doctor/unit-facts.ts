@@ -1,0 +1,197 @@
+import { limits } from '../base/limits.ts';
+import type { Files, Runner, ScratchFolder } from '../base/ports.ts';
+import type { CrypttabEntry } from '../luks/crypttab.ts';
+import { type Assumption, type BootOrder, bootOrder, escapeForUnit } from './boot-order.ts';
+import { isPulledIn, readUnit, type UnitFile } from './unit-files.ts';
+
+/** A volume whose key file is one of our sockets. */
+export interface OurVolume {
+  readonly entry: CrypttabEntry;
+  /** Whether no key comes without a server on the network. */
+  readonly needsNetwork: boolean;
+}
+
+export interface SocketFacts {
+  readonly unit: string;
+  /** null: there is no such unit. */
+  readonly file: UnitFile | null;
+  readonly isPulledIn: boolean;
+}
+
+export interface HandlerFacts {
+  readonly file: UnitFile;
+  /** What ExecStart= names, where that is not there. */
+  readonly missingProgram: string | null;
+  readonly missingGroups: readonly string[];
+}
+
+/** Units in a row, each of which waits for the next. */
+export type Chain = readonly string[];
+
+export interface VolumeOrder {
+  readonly entry: CrypttabEntry;
+  readonly unit: string;
+  /** systemd's generator made a unit of the line. */
+  readonly isGenerated: boolean;
+  readonly isPulledIn: boolean;
+  /** null: not looked at, as the volume is not started at boot or its socket is not. */
+  readonly socketIsFirst: boolean | null;
+  /** Why the handler does not start before the volume is open; null: it does. */
+  readonly handlerWaits: Chain | null;
+  /** Why the network comes up after the volume only; null: it does not, or the volume needs none early. */
+  readonly networkWaits: Chain | null;
+}
+
+export interface UnitFacts {
+  readonly sockets: readonly SocketFacts[];
+  readonly handler: HandlerFacts | null;
+  readonly volumes: readonly VolumeOrder[];
+  /** Cycles in the boot as it is. */
+  readonly cycles: readonly Chain[];
+  readonly remoteTargetIsOn: boolean;
+}
+
+export interface UnitWorld {
+  readonly files: Files;
+  readonly runner: Runner;
+  scratchFolder(): ScratchFolder;
+  /** Where systemd looks for units, the highest priority first; default: as systemd.unit(5) has it. */
+  readonly unitFolders?: readonly string[];
+}
+
+/** Stands for the service of one connection. */
+const HANDLER = 'fetch-luks-key@doctor.service';
+const REMOTE_TARGET = 'remote-cryptsetup.target';
+
+/** @throws AppError `tool-missing` (no systemd here), `unavailable`, `bad-config`, `stopped` */
+export async function unitFacts(
+  volumes: readonly OurVolume[],
+  crypttab: string,
+  world: UnitWorld,
+  signal: AbortSignal,
+): Promise<UnitFacts> {
+  const { files, runner } = world;
+  using scratch = world.scratchFolder();
+  const order = await bootOrder(crypttab, scratch, runner, signal, world.unitFolders);
+  const { folders } = order;
+  const names = new Set(volumes.map(({ entry }) => socketUnit(entry)));
+  const sockets: SocketFacts[] = [];
+  for (const unit of names) {
+    const file = await readUnit(files, folders, unit);
+    sockets.push({ unit, file, isPulledIn: await isPulledIn(files, folders, unit) });
+  }
+  const questions = new Questions(order);
+  const ordered: VolumeOrder[] = [];
+  for (const volume of volumes) {
+    const socket = sockets.find(({ unit }) => unit === socketUnit(volume.entry));
+    ordered.push(await volumeOrder(volume, socket?.isPulledIn ?? false, questions, files, folders));
+  }
+  return {
+    sockets,
+    handler: await handlerFacts(files, folders),
+    volumes: ordered,
+    cycles: await order.cycles({}),
+    remoteTargetIsOn: await isPulledIn(files, folders, REMOTE_TARGET),
+  };
+}
+
+/** `/run/fetch-luks-key/INSTANCE.sock` → `fetch-luks-key@INSTANCE.socket`. */
+export function socketUnit({ keyFile }: CrypttabEntry): string {
+  const instance = (keyFile ?? '').replace(/^.*\//, '').replace(/\.sock$/, '');
+  return `fetch-luks-key@${instance}.socket`;
+}
+
+async function volumeOrder(
+  { entry, needsNetwork }: OurVolume,
+  socketIsPulledIn: boolean,
+  questions: Questions,
+  files: Files,
+  folders: readonly string[],
+): Promise<VolumeOrder> {
+  const unit = `systemd-cryptsetup@${escapeForUnit(entry.volume)}.service`;
+  const isGenerated = (await readUnit(files, folders, unit)) !== null;
+  const about = { entry, unit, isGenerated, isPulledIn: await isPulledIn(files, folders, unit) };
+  if (!isGenerated || entry.options.includes('noauto')) {
+    return { ...about, socketIsFirst: null, handlerWaits: null, networkWaits: null };
+  }
+  const early = needsNetwork && !entry.options.includes('_netdev');
+  return {
+    ...about,
+    socketIsFirst: socketIsPulledIn ? await questions.socketIsFirst(entry, unit) : null,
+    handlerWaits: await questions.waits(entry, unit, HANDLER),
+    networkWaits: early ? await questions.waits(entry, unit, 'network-online.target') : null,
+  };
+}
+
+/** Volumes that the generator treats alike have one answer: each question costs a twentieth of a second. */
+class Questions {
+  readonly #order: BootOrder;
+  readonly #answers = new Map<string, Promise<Chain | null>>();
+
+  constructor(order: BootOrder) {
+    this.#order = order;
+  }
+
+  /** Whether the socket listens before the volume's unit starts: were it to wait for that, there would be a cycle. */
+  async socketIsFirst(entry: CrypttabEntry, unit: string): Promise<boolean> {
+    const socket = socketUnit(entry);
+    const assumption = { [socket]: `[Unit]\nAfter=${unit}\n`, ...starting(unit) };
+    return (await this.#ask(entry, socket, assumption, [socket, unit])) !== null;
+  }
+
+  /** Whether `awaited`, which the volume's key needs, itself waits for the volume. */
+  async waits(entry: CrypttabEntry, unit: string, awaited: string): Promise<Chain | null> {
+    const device = `dev-mapper-${escapeForUnit(entry.volume)}.device`;
+    const assumption = {
+      [unit]: `[Unit]\nWants=${awaited}\nAfter=${awaited}\n`,
+      // A mount of the volume waits for the device, which is there once it is open.
+      [device]: `[Unit]\nAfter=${unit}\n`,
+      ...starting(unit),
+    };
+    return await this.#ask(entry, awaited, assumption, [awaited, unit]);
+  }
+
+  #ask(entry: CrypttabEntry, what: string, assumption: Assumption, mentions: Chain): Promise<Chain | null> {
+    const kind = ['_netdev', 'nofail'].filter((option) => entry.options.includes(option));
+    // A mount may wait for this volume and no other.
+    const own = what === HANDLER ? entry.volume : '';
+    const key = [what, ...kind, own].join(' ');
+    let answer = this.#answers.get(key);
+    if (answer === undefined) {
+      answer = this.#order.cycles(assumption).then((all) => from(all, mentions));
+      this.#answers.set(key, answer);
+    }
+    return answer;
+  }
+}
+
+/** One that a mount starts, or a target that is not enabled: whether it is started is another question. */
+function starting(unit: string): Assumption {
+  return { 'default.target': `[Unit]\nWants=${unit}\n` };
+}
+
+/** The cycle that has these units, as a row that begins with the first of them. */
+function from(cycles: readonly Chain[], mentions: Chain): Chain | null {
+  const [start = ''] = mentions;
+  const cycle = cycles.find((one) => mentions.every((unit) => one.includes(unit)));
+  if (cycle === undefined) return null;
+  const at = cycle.indexOf(start);
+  return [...cycle.slice(at), ...cycle.slice(0, at)];
+}
+
+async function handlerFacts(files: Files, folders: readonly string[]): Promise<HandlerFacts | null> {
+  const file = await readUnit(files, folders, HANDLER);
+  if (file === null) return null;
+  const [command = ''] = file.values('Service', 'ExecStart').at(-1)?.split(/\s/) ?? [];
+  const program = command.replace(/^[-@:+!|]+/, '');
+  const isThere = program === '' || (await files.mode(program)) !== null;
+  const groups = (await files.read('/etc/group', limits.configBytes))?.toString() ?? '';
+  const wanted = file.values('Service', 'SupplementaryGroups').flatMap((names) => names.split(/\s+/));
+  return {
+    file,
+    missingProgram: isThere ? null : program,
+    missingGroups: wanted.filter(
+      (name) => !new RegExp(`^(?:${name}:|[^:]*:[^:]*:${name}:)`, 'm').test(groups),
+    ),
+  };
+}

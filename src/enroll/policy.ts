@@ -1,0 +1,109 @@
+import { AppError } from '../base/errors.ts';
+import { tangSigners } from '../pins/tang-signers.ts';
+
+/** Pins by name, as a person chooses them. */
+export interface PinChoice {
+  readonly tpm2: boolean;
+  /** Names of joined key servers. */
+  readonly remotes: readonly string[];
+  /** URLs of Tang servers. */
+  readonly tangs: readonly string[];
+  /** How many of them open the volume; null: all. */
+  readonly require: number | null;
+}
+
+/** What `seal` takes, and what follows from it. */
+export interface Policy {
+  readonly pin: string;
+  readonly config: object;
+  /** `tpm2`, `2 of {tpm2, remote home}`. */
+  readonly title: string;
+  /** It may have to ask somebody on the network: the volume is then a `_netdev` one. */
+  readonly needsNetwork: boolean;
+  /** A key server has a part in it, and wants to be kept informed. */
+  readonly needsServer: boolean;
+  /** What a person must know who takes it. */
+  readonly warnings: readonly string[];
+}
+
+const TPM_ALONE =
+  'tpm2 alone protects the disk, not the machine: whoever takes the whole machine has a disk that opens by itself';
+const NEEDS_SERVER =
+  'without its server this volume opens by another keyslot only: keep a passphrase of it where the machine is not';
+
+/** @throws AppError `usage` */
+export function policyOf({ tpm2, remotes, tangs, require: required }: PinChoice): Policy {
+  const names = [
+    ...(tpm2 ? ['tpm2'] : []),
+    ...remotes.map((name) => `remote ${name}`),
+    ...tangs.map((url) => `tang ${url}`),
+  ];
+  const count = required ?? names.length;
+  if (names.length === 0 || !Number.isInteger(count) || count < 1 || count > names.length) {
+    throw new AppError('usage', `enroll: --require: expected 1 to ${names.length}, the pins, got ${count}`);
+  }
+  const servers = remotes.length + tangs.length;
+  const tpmSuffices = tpm2 && count === 1;
+  const warnings = [
+    ...(tpmSuffices ? [TPM_ALONE] : []),
+    // As many pins as are needed are left when no server answers.
+    ...(count > (tpm2 ? 1 : 0) ? [NEEDS_SERVER] : []),
+  ];
+  return {
+    ...sealedBy({ tpm2, remotes, tangs }, count, names),
+    needsNetwork: servers > 0,
+    needsServer: remotes.length > 0,
+    warnings,
+  };
+}
+
+function sealedBy(
+  { tpm2, remotes, tangs }: Pick<PinChoice, 'tpm2' | 'remotes' | 'tangs'>,
+  count: number,
+  names: readonly string[],
+): Pick<Policy, 'pin' | 'config' | 'title'> {
+  const pins = {
+    ...(tpm2 ? { tpm2: [{}] } : {}),
+    ...(remotes.length > 0 ? { remote: remotes.map((server) => ({ server })) } : {}),
+    ...(tangs.length > 0 ? { tang: tangs.map((url) => ({ url })) } : {}),
+  };
+  const [[pin, configs] = ['', []]] = Object.entries(pins);
+  const [title = ''] = names;
+  if (names.length === 1) return { pin, config: configs[0] ?? {}, title };
+  return { pin: 'sss', config: { t: count, pins }, title: `${count} of {${names.join(', ')}}` };
+}
+
+/**
+ * What this machine could be enrolled with: the TPM and a server, so that neither the disk nor the machine alone
+ * opens; else what there is.
+ * @returns null when there is neither
+ */
+export function proposal(hasTpm: boolean, servers: readonly string[]): PinChoice | null {
+  if (!hasTpm && servers.length === 0) return null;
+  const pins = (hasTpm ? 1 : 0) + servers.length;
+  const needed = hasTpm ? 2 : 1;
+  return { tpm2: hasTpm, remotes: servers, tangs: [], require: needed < pins ? needed : null };
+}
+
+/** As the command line says it. */
+export function asOptions({ tpm2, remotes, tangs, require: required }: PinChoice): string {
+  return [
+    ...(tpm2 ? ['--tpm2'] : []),
+    ...remotes.map((name) => `--remote ${name}`),
+    ...tangs.map((url) => `--tang ${url}`),
+    ...(required === null ? [] : [`--require ${required}`]),
+  ].join(' ');
+}
+
+/** The same policy, whose Tang servers are known by the keys that were trusted at sealing: nobody is asked again. */
+export function withThumbprints(policy: Policy, sealedKey: string): Policy {
+  const signers = tangSigners(sealedKey);
+  const known = (config: object): object => {
+    if ('url' in config) return { url: config.url, thp: signers.get(String(config.url)) };
+    if (!('pins' in config)) return config;
+    const { pins } = config as { pins: Record<string, object[]> };
+    const all = Object.entries(pins).map(([pin, configs]) => [pin, configs.map(known)]);
+    return { ...config, pins: Object.fromEntries(all) };
+  };
+  return { ...policy, config: known(policy.config) };
+}

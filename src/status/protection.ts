@@ -1,0 +1,25 @@
+import { isPlain } from '../remote/identity-file.ts';
+
+/** What a private key on the disk is protected by: who has the disk has what nothing, or the disk itself, protects. */
+export type Protection = 'none' | 'host key on the same disk' | 'tpm2' | 'tpm2 and host key' | 'unknown';
+
+/** The first 16 bytes of an encrypted credential say how (systemd's src/shared/creds-util.h). */
+const credentials: Readonly<Record<string, Protection>> = {
+  '5a1c6a86df9d4096b1d5a65e0862f19a': 'host key on the same disk',
+  '55b9ed1d38594d43a8319d2ebb332ac6': 'host key on the same disk',
+  '0c7cc07b117645919c4b0bea08bc20fe': 'tpm2',
+  faf7eb9341e3412ca1a436f95a29362f: 'tpm2',
+  '93a894094874449090caf2fc93cab553': 'tpm2 and host key',
+  ef4ac13679a9480ea7db68897f9f165d: 'tpm2 and host key',
+  af4950a849134eb1a73846304ff30c05: 'tpm2 and host key',
+  adbc4ca3efb64201ba881b6f2e4095ea: 'tpm2 and host key',
+  // A key of zeros, for machines without a TPM.
+  '058469daf6f54324800549da0f8ea2fb': 'none',
+};
+
+/** By the file's own bytes, whatever configuration or file name say. */
+export function protectionOf(bytes: Buffer): Protection {
+  if (isPlain(bytes)) return 'none';
+  const credential = Buffer.from(bytes.toString('latin1'), 'base64');
+  return credentials[credential.toString('hex', 0, 16)] ?? 'unknown';
+}

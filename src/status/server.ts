@@ -1,0 +1,134 @@
+import { AppError, asAppError } from '../base/errors.ts';
+import { limits } from '../base/limits.ts';
+import type { Files } from '../base/ports.ts';
+import type { ServerConnection } from '../base/server-connection.ts';
+import type { ServerSettings } from '../config/server.ts';
+import { ask, connectTo } from '../remote/key-server.ts';
+import type { ServerWorld } from '../remote/server-world.ts';
+import { eventData } from '../wire/event-stream.ts';
+import * as wire from '../wire/machine.ts';
+import { type Protection, protectionOf } from './protection.ts';
+
+export type MachineState = 'armed' | 'locked' | 'revoked';
+
+/** A key server, and what it says of this machine. */
+export interface ServerStatus {
+  readonly name: string;
+  readonly pinSha256: Buffer;
+  readonly url: string;
+  readonly identity: {
+    readonly path: string;
+    /** null: there is no such file, or it cannot be read. */
+    readonly protection: Protection | null;
+  };
+  /** Whether this machine has shown since its boot that it could open a key of this server: then it keeps itself alive. */
+  readonly hasProof: boolean;
+  /** As the server says it; null = not asked, or it did not answer: `fault` says why. */
+  readonly state: MachineState | null;
+  /** null: no lease runs, or it is not known. */
+  readonly leaseLeftMs: number | null;
+  /** Its exchange keys that were asked for and that it has. */
+  readonly keys: ReadonlySet<string>;
+  readonly fault: AppError | null;
+}
+
+export interface ServerStatusWorld {
+  readonly files: Files;
+  readonly serverWorld: ServerWorld;
+}
+
+/**
+ * Nothing is released: what is asked for is the machine's state, its lease, and which of its keys the server has.
+ * @param kids of sealed keys that need this server
+ */
+export async function serverStatus(
+  name: string,
+  settings: ServerSettings,
+  kids: readonly string[],
+  world: ServerStatusWorld,
+  stop: AbortSignal,
+): Promise<ServerStatus> {
+  const { url, identity: path, pinSha256 } = settings;
+  const signal = AbortSignal.any([stop, AbortSignal.timeout(limits.serverStatusMs)]);
+  const about = {
+    name,
+    pinSha256,
+    url: url.origin,
+    identity: { path, protection: await identityProtection(path, world.files) },
+    hasProof: (await world.serverWorld.leftProof(pinSha256).catch(() => null)) !== null,
+  };
+  try {
+    const identity = await world.serverWorld.identity(path, signal);
+    const { connector } = world.serverWorld;
+    const watching = await connectTo(settings, identity, connector, signal);
+    const state = await stateFrom(watching, signal).finally(() => watching.close());
+    if (state !== 'armed') return { ...about, state, leaseLeftMs: null, keys: new Set(), fault: null };
+    const connection = await connectTo(settings, identity, connector, signal);
+    try {
+      const leaseLeftMs = await leaseFrom(connection, world, signal);
+      return { ...about, state, leaseLeftMs, keys: await keysFrom(connection, kids, signal), fault: null };
+    } finally {
+      connection.close();
+    }
+  } catch (thrown) {
+    if (stop.aborted) throw thrown;
+    const late = signal.aborted
+      ? new AppError('unavailable', `no answer within ${limits.serverStatusMs / 1000} s`)
+      : asAppError(thrown);
+    // A server that does not know the machine tells it so where the state is asked for.
+    const state = late.cause === 'revoked' ? 'revoked' : null;
+    return { ...about, state, leaseLeftMs: null, keys: new Set(), fault: late };
+  }
+}
+
+async function identityProtection(path: string, files: Files): Promise<Protection | null> {
+  try {
+    const bytes = await files.read(path, limits.identityBytes);
+    const protection = bytes === null ? null : protectionOf(bytes);
+    bytes?.fill(0);
+    return protection;
+  } catch {
+    return null;
+  }
+}
+
+/** The first event is the state. */
+async function stateFrom(connection: ServerConnection, signal: AbortSignal): Promise<MachineState> {
+  const { status, chunks } = await connection.stream('/v1/watch', limits.serverStatusMs, signal);
+  if (status === 200) {
+    for await (const data of eventData(chunks)) {
+      const told = (JSON.parse(data) as { status?: unknown }).status;
+      if (told === 'armed' || told === 'locked' || told === 'revoked') return told;
+      break;
+    }
+  }
+  throw new AppError('unavailable', `watch: answered ${status}, without a state`);
+}
+
+/** Without a proof a keep-alive changes nothing for a machine that is armed, and its answer has the lease. */
+async function leaseFrom(
+  connection: ServerConnection,
+  { serverWorld }: ServerStatusWorld,
+  signal: AbortSignal,
+): Promise<number | null> {
+  const body = { boot: await serverWorld.bootId() };
+  const answer = await ask(connection, 'POST', '/v1/keepalive', body, wire.keepalive.response, signal);
+  return answer['lease-left-ms'];
+}
+
+async function keysFrom(
+  connection: ServerConnection,
+  kids: readonly string[],
+  signal: AbortSignal,
+): Promise<ReadonlySet<string>> {
+  const found = new Set<string>();
+  for (const kid of new Set(kids)) {
+    try {
+      await ask(connection, 'GET', `/v1/keys/${kid}`, undefined, wire.getKey.response, signal);
+      found.add(kid);
+    } catch (thrown) {
+      if (asAppError(thrown).cause !== 'unknown') throw thrown;
+    }
+  }
+  return found;
+}

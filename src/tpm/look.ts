@@ -1,0 +1,90 @@
+import type { Locks, MemoryFiles, Runner } from '../base/ports.ts';
+import { property } from './lockout.ts';
+import { useParent } from './parents.ts';
+import { type HashName, hashes, type PcrSelection } from './pcrs.ts';
+import { pcrPolicyDigest } from './policy.ts';
+import { inSequence } from './sequence.ts';
+import { policyIn } from './structures.ts';
+import { Tools, type TpmSettings } from './tools.ts';
+import { pcrMismatch, readPcrs, type SealedObject } from './tpm.ts';
+
+/** `tpm2_getcap properties-variable` (TPM 2.0 Part 2 §6.13). */
+export interface TpmProperties {
+  /** Failed authorizations that it has not forgiven yet. */
+  readonly lockoutCounter: number;
+  readonly maxAuthFail: number;
+  readonly isLockedOut: boolean;
+  /** How many more persistent objects there is room for, at least; null: it does not say. */
+  readonly persistentFree: number | null;
+  /** How many more NV counters, likewise. */
+  readonly countersFree: number | null;
+}
+
+/** Looks at the TPM and changes nothing; nothing is unsealed. */
+export interface TpmLook {
+  /**
+   * Whether the object is this TPM's and its policy is met now: all of unsealing but the unsealing.
+   * @throws AppError what `Tpm.unseal` throws
+   */
+  wouldUnseal(object: SealedObject, signal: AbortSignal): Promise<void>;
+  /** @throws AppError `bad-config` (no such bank), `unavailable`, `tool-missing`, `stopped` */
+  pcrs(selection: PcrSelection, signal: AbortSignal): Promise<Buffer>;
+  /** @throws AppError `unavailable`, `tool-missing`, `stopped` */
+  properties(signal: AbortSignal): Promise<TpmProperties>;
+}
+
+interface Ports {
+  readonly runner: Runner;
+  readonly memoryFiles: MemoryFiles;
+  readonly locks: Locks;
+}
+
+export function tpmLookByTools(ports: Ports, settings: TpmSettings): TpmLook {
+  const tools = new Tools(ports.runner, settings);
+  return {
+    async wouldUnseal(object, signal) {
+      const { settled } = await inSequence(tools, ports, signal, async (sequence) => {
+        const { parent, pcrs } = object;
+        const parentFile = await useParent(sequence, parent);
+        if (parent.kind === 'primary') await sequence.freeObjects();
+        const area = ['-u', sequence.file(object.publicArea), '-r', sequence.file(object.privateArea)];
+        await sequence.run('tpm2_load', ['-Q', '-C', parentFile, ...area, '-c', sequence.file()]);
+        if (pcrs === null) return;
+        await sequence.freeObjects();
+        const hash = parent.kind === 'primary' ? parent.hash : 'sha256';
+        const values = await readPcrs(sequence, pcrs.selection);
+        const policy = pcrPolicyDigest(hash, pcrs.selection, values);
+        if (policyIn(object.publicArea)?.equals(policy) !== true) throw await pcrMismatch(sequence, pcrs);
+      });
+      await settled;
+    },
+    async pcrs(selection, signal) {
+      const { value, settled } = await inSequence(tools, ports, signal, (sequence) =>
+        readPcrs(sequence, selection),
+      );
+      await settled;
+      return value;
+    },
+    async properties(signal) {
+      const text = (await tools.run('tpm2_getcap', ['properties-variable'], signal)).toString();
+      return {
+        lockoutCounter: property(text, 'TPM2_PT_LOCKOUT_COUNTER') ?? 0,
+        maxAuthFail: property(text, 'TPM2_PT_MAX_AUTH_FAIL') ?? 0,
+        isLockedOut: /^\s*inLockout:\s*1\s*$/m.test(text),
+        persistentFree: property(text, 'TPM2_PT_HR_PERSISTENT_AVAIL'),
+        countersFree: property(text, 'TPM2_PT_NV_COUNTERS_AVAIL'),
+      };
+    },
+  };
+}
+
+/** The PCRs that hold nothing but what they are reset to: nothing was measured into them. */
+export function unusedPcrs(
+  { bank, ids }: { bank: HashName; ids: readonly number[] },
+  values: Buffer,
+): number[] {
+  const { bytes } = hashes[bank];
+  return ids.filter((_, index) =>
+    values.subarray(index * bytes, (index + 1) * bytes).every((byte) => byte === 0),
+  );
+}

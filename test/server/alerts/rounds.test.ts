@@ -1,0 +1,124 @@
+import t from 'tap';
+import { AppError } from '../../../src/base/errors.ts';
+import { limits } from '../../../src/base/limits.ts';
+import { clock } from '../../../src/os/clock.ts';
+import { Rounds } from '../../../src/server/alerts/rounds.ts';
+import { joinedMachine, startApp, TestMachine } from '../api/machines.ts';
+import { sqlitePlace } from '../store/backends.ts';
+
+t.setTimeout(300_000);
+
+const MINUTE = 60_000;
+const { signal } = new AbortController();
+
+t.test('who falls silent is told of once, when its lease ends', async (t) => {
+  const server = await startApp(t, sqlitePlace(t));
+  const machine = await joinedMachine(server, 'nas');
+  await joinedMachine(server, 'other', { 'lease-ms': 60 * MINUTE });
+  const rounds = new Rounds(server.app, clock);
+  t.equal(rounds.counts, null);
+  server.alerts.length = 0;
+  await rounds.round(signal);
+  t.strictSame(rounds.counts, { armed: 2, locked: 0, revoked: 0 });
+  await server.pass(14 * MINUTE);
+  await rounds.round(signal);
+  t.strictSame(server.alerts, []);
+  await server.pass(MINUTE);
+  await rounds.round(signal);
+  t.strictSame(rounds.counts, { armed: 1, locked: 1, revoked: 0 });
+  t.match(server.alerts, [
+    { kind: 'locked', machine: 'nas', from: null, text: 'lease', requestId: /^[\w-]{12}$/ },
+  ]);
+  await rounds.round(signal);
+  await server.pass(5 * MINUTE);
+  await rounds.round(signal);
+  t.equal(server.alerts.length, 1, 'once');
+
+  t.match(await machine.keepalive(), { 'lease-left-ms': 15 * MINUTE });
+  await rounds.round(signal);
+  t.strictSame(rounds.counts, { armed: 2, locked: 0, revoked: 0 });
+  t.match(server.alerts.slice(1), [{ kind: 'rearmed' }]);
+  await server.pass(15 * MINUTE);
+  await rounds.round(signal);
+  const [first, , again] = server.alerts;
+  t.match(again, { kind: 'locked', machine: 'nas', text: 'lease' });
+  t.not(again?.requestId, first?.requestId, 'another silence');
+});
+
+t.test('what somebody did is not told again', async (t) => {
+  const server = await startApp(t, sqlitePlace(t));
+  const asking = await joinedMachine(server, 'asking');
+  await joinedMachine(server, 'locked');
+  await joinedMachine(server, 'revoked');
+  const rounds = new Rounds(server.app, clock);
+  await rounds.round(signal);
+  await server.operate({ command: 'lock', name: 'locked' });
+  await server.operate({ command: 'revoke', name: 'revoked' });
+  await server.pass(15 * MINUTE);
+  t.equal(await asking.recover(), 'locked');
+  const { length } = server.alerts;
+  await rounds.round(signal);
+  t.strictSame(server.alerts.slice(length), []);
+  t.strictSame(rounds.counts, { armed: 0, locked: 2, revoked: 1 });
+});
+
+t.test('over a restart, and by two processes: told twice, under one name', async (t) => {
+  const server = await startApp(t, sqlitePlace(t));
+  await joinedMachine(server, 'nas');
+  await server.pass(15 * MINUTE);
+  server.alerts.length = 0;
+  for (let times = 0; times < 2; times++) await new Rounds(server.app, clock).round(signal);
+  const [one, two, ...others] = server.alerts;
+  t.match(one, { kind: 'locked', machine: 'nas' });
+  t.strictSame(two, one);
+  t.equal(others.length, 0);
+  await server.pass(limits.serverRoundsRepeatedMs);
+  server.alerts.length = 0;
+  await new Rounds(server.app, clock).round(signal);
+  t.strictSame(server.alerts, [], 'but nothing that is long ago');
+});
+
+t.test('a store that is away is waited for, and nothing is missed', async (t) => {
+  const server = await startApp(t, sqlitePlace(t));
+  await joinedMachine(server, 'nas');
+  const { store } = server.app;
+  let isAway = false;
+  const snapshot: typeof store.snapshot = async (work) => {
+    if (isAway) throw new AppError('unavailable', 'away');
+    return await store.snapshot(work);
+  };
+  const app = { ...server.app, store: { ...store, now: () => store.now(), snapshot } as typeof store };
+  const rounds = new Rounds(app, clock);
+  await rounds.round(signal);
+  isAway = true;
+  server.alerts.length = 0;
+  await server.pass(20 * MINUTE);
+  await t.rejects(rounds.round(signal), { code: 'unavailable' });
+  isAway = false;
+  await rounds.round(signal);
+  t.match(server.alerts, [{ kind: 'locked', machine: 'nas' }]);
+});
+
+t.test('page by page, one round after the other, until it is stopped', async (t) => {
+  const server = await startApp(t, sqlitePlace(t));
+  const count = limits.serverPageRows + 1;
+  for (let index = 0; index < count; index++) {
+    const request = { command: 'invite', name: `m${index}`, policy: {}, rejoin: false } as const;
+    const { invitation } = await server.operate<'invite'>(request);
+    await new TestMachine(server).join(invitation);
+  }
+  let nowMs = 0;
+  const pauses: number[] = [];
+  const end = new AbortController();
+  const slow = {
+    nowMs: () => (nowMs += 10_000),
+    async sleep(ms: number) {
+      pauses.push(ms);
+      if (pauses.length === 2) end.abort();
+    },
+  };
+  const rounds = new Rounds(server.app, slow);
+  await rounds.run(end.signal);
+  t.strictSame(rounds.counts, { armed: count, locked: 0, revoked: 0 });
+  t.strictSame(pauses, [250_000, 250_000], 'a long round has a long rest');
+});
