@@ -190,7 +190,7 @@ async function joinServer(): Promise<void> {
   mkdirSync('server');
   await startServer();
   const joined = await run(`luks-key-server invite nas --url https://127.0.0.1:${port} \\
-    --state server --socket server/operator.sock --lease 5s --boot-grace 5s |
+    --socket server/operator.sock --lease 5s --boot-grace 5s |
   fetch-luks-key join --name home --etc etc`);
   expectStatus("fetch-luks-key's", joined.status, 0);
   expectText('the output', joined.output, 'joined home as nas', 'fingerprint');

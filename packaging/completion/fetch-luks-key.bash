@@ -20,12 +20,12 @@ _fetch_luks_key() {
   local begun=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]} command=${COMP_WORDS[1]-}
   COMPREPLY=()
   if ((COMP_CWORD == 1)); then
-    _fetch_luks_key_words 'handle seal open request join leave keepalive act check --help --version' "$begun"
+    _fetch_luks_key_words 'handle seal open enroll rotate reseal unenroll recovery-key request join leave keepalive act check --help --version' "$begun"
     return
   fi
   case $before in
   --etc) _fetch_luks_key_files -d "$begun" && return ;;
-  --crypttab | --socket) _fetch_luks_key_files -f "$begun" && return ;;
+  --crypttab | --socket | --device | --unlock-key-file) _fetch_luks_key_files -f "$begun" && return ;;
   --output) COMPREPLY=(-) && return ;;
   esac
   case $command:$begun in
@@ -34,6 +34,20 @@ _fetch_luks_key() {
   seal:*) ((COMP_CWORD > 2)) || _fetch_luks_key_words 'tpm2 tang remote sss' "$begun" ;;
   open:-*) _fetch_luks_key_words '--output --json --etc --help' "$begun" ;;
   open:*) _fetch_luks_key_files -f "$begun" ;;
+  enroll:-*)
+    _fetch_luks_key_words '--tpm2 --remote --tang --require --device --unlock-key-file --file --no-crypttab
+      --socket --yes --dry-run --json --etc --crypttab --help' "$begun"
+    ;;
+  rotate:-*)
+    _fetch_luks_key_words '--all --unlock-key-file --yes --json --etc --crypttab --help' "$begun"
+    ;;
+  reseal:-*)
+    _fetch_luks_key_words '--tpm2 --remote --tang --require --unlock-key-file --no-crypttab --yes --json
+      --etc --crypttab --help' "$begun"
+    ;;
+  recovery-key:-*) _fetch_luks_key_words '--device --unlock-key-file --json --etc --crypttab --help' "$begun" ;;
+  unenroll:-*) _fetch_luks_key_words '--unlock-key-file --json --etc --crypttab --help' "$begun" ;;
+  enroll:* | rotate:* | reseal:* | unenroll:* | recovery-key:*) _fetch_luks_key_volumes "$begun" ;;
   request:-*) _fetch_luks_key_words '--socket --output --json --help' "$begun" ;;
   request:*) _fetch_luks_key_volumes "$begun" ;;
   join:-*) _fetch_luks_key_words '--name --etc --json --help' "$begun" ;;

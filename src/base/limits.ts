@@ -26,6 +26,18 @@ export const limits = {
   identityBytes: 64 * 1024,
   /** One action of `on-locked:` or `on-revoked:`: suspending waits for what is being written. */
   actionTimeoutMs: 60_000,
+  /** A machine's report to its server, before it acts: the data's safety does not wait for the record of it. */
+  reportMs: 3_000,
+  /** A head of the audit log may be older than the last one, as processes of one server sign each for itself. */
+  auditHeadLagMs: 60_000,
+  /** Heads of one server's audit log that are kept: one for each of the last 30 days, and the last one. */
+  auditHeadsKept: 31,
+  /** The file with them: a head takes 300 bytes. */
+  auditHeadsBytes: 32 * 1024,
+  /** An announcement before a reboot: it never holds the reboot up for longer. */
+  announceMs: 8_000,
+  /** From the announcement until the next boot asks: what the server grants at most. */
+  announcedRebootMs: 600_000,
   /** A watch stream without a word: the server sends a comment every 30 s. */
   watchSilenceMs: 90_000,
   /** All that `status` and `doctor` ask of one key server: whoever waits for it is a person. */

@@ -1,3 +1,4 @@
+import type { KeyObject } from 'node:crypto';
 import type { HttpResponse, TlsSettings } from './ports.ts';
 
 /** A request to a key server, as JSON or nothing. */
@@ -18,6 +19,8 @@ export interface ServerStream {
 
 /** One connection to the server that we want, for many requests, one after the other. */
 export interface ServerConnection {
+  /** The public key that the server proved to have. */
+  readonly serverKey: KeyObject;
   /**
    * After a failure the connection is closed, and every later request fails: whoever wants another makes one.
    * @throws AppError `unavailable` (anything between us and a complete answer), `stopped`

@@ -18,11 +18,13 @@ import { askSocket } from '../os/named-client.ts';
 import { serviceManager } from '../os/notify.ts';
 import { runner } from '../os/processes.ts';
 import { random } from '../os/random.ts';
+import { makeScratchFolder } from '../os/scratch-folder.ts';
 import { serverConnector } from '../os/server-connection.ts';
 import { print, readStandardInput, say, standardOutputIsTerminal } from '../os/standard-streams.ts';
 import { askPassphrase, confirm } from '../os/terminal.ts';
 import { tpmDevice } from '../os/tpm-device.ts';
 import type { ServerWorld } from '../remote/server-world.ts';
+import { tpmLookByTools } from '../tpm/look.ts';
 import { tpmByTools } from '../tpm/tpm.ts';
 
 // Before the pool's first use: half of its threads look names up, and each of the network pins may hang in one.
@@ -61,6 +63,9 @@ const world: World = {
   files,
   http,
   tpm: tpmByTools({ runner, memoryFiles, locks }, { tcti: tpmDevice(process.env) }),
+  tpmLook: tpmLookByTools({ runner, memoryFiles, locks }, { tcti: tpmDevice(process.env) }),
+  scratchFolder: makeScratchFolder,
+  nowUnixMs: Date.now,
   journal,
   serverWorld,
   leaveProof,
@@ -71,7 +76,9 @@ const world: World = {
     clock,
     random,
     files,
+    durable: durableFiles,
     journal,
+    wallMs: Date.now,
     serverWorld,
     leftProof,
     order,

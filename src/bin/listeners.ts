@@ -36,7 +36,7 @@ export async function startListeners(
   return {
     port: machines.port,
     async stop() {
-      await Promise.all([machines, tang, operators, metrics].map((listener) => listener?.stop()));
+      await Promise.all([machines.stop(), tang?.stop(), operators.stop(), metrics?.stop()]);
     },
   };
 }

@@ -5,6 +5,7 @@ import { limits } from '../base/limits.ts';
 import { main } from '../cli/server/main.ts';
 import type { OperatorWorld, ServeOptions } from '../cli/server/world.ts';
 import { defaultKeyServerConfig, loadKeyServerConfig } from '../config/key-server.ts';
+import { type Identity, identityFromPem } from '../identity/identity.ts';
 import { clock } from '../os/clock.ts';
 import { durableFiles } from '../os/durable-files.ts';
 import { files } from '../os/files.ts';
@@ -20,12 +21,13 @@ import { Rounds } from '../server/alerts/rounds.ts';
 import type { App } from '../server/api/app.ts';
 import { AuditHeads } from '../server/api/audit-heads.ts';
 import { type Counters, noCounts } from '../server/api/counters.ts';
-import { ownIdentity, readIdentity } from '../server/front/own-identity.ts';
+import { ownIdentity } from '../server/front/own-identity.ts';
 import { revoked } from '../server/machine/operator.ts';
 import type { MachineState } from '../server/machine/state.ts';
 import { MasterKey } from '../server/master/master-key.ts';
 import { openStore } from '../server/store/open.ts';
 import { startAlerts } from './alerts.ts';
+import { givenSecret } from './given-files.ts';
 import { startListeners } from './listeners.ts';
 
 // Exchanges run in the pool: one for each processor, and some for files and names.
@@ -38,17 +40,10 @@ process.on('uncaughtException', (thrown) => {
   setTimeout(() => exitNow(exitStatusOf.bug), limits.serverStopMs);
 });
 
-const identityPath = (state: string) => `${state}/identity.pem`;
-
 async function serve(options: ServeOptions): Promise<void> {
   const { state, signal } = { ...options, signal: stop.signal };
   const manager = serviceManager(process.env);
-  const made = { files, durable: durableFiles, random };
-  const identity =
-    options.identity === null
-      ? await ownIdentity(identityPath(state), 'luks-key-server', made)
-      : await readIdentity(options.identity, files);
-  if (identity === null) throw new AppError('bad-config', `${options.identity}: no such file`);
+  const identity = await identityOf(options);
   using masterKey = new MasterKey(await masterKeyBytes(state));
   const store = await openStore({
     location: await locationOf(options.store),
@@ -63,12 +58,14 @@ async function serve(options: ServeOptions): Promise<void> {
     signal,
   });
   const heads = new AuditHeads(store, createPrivateKey(identity.key));
-  const alerts = await startAlerts(options.webhooks, () => heads.latest);
+  const latestHead = () => heads.latest;
+  const alerts = await startAlerts(options.webhooks, latestHead);
   const counters = noCounts();
-  const app: App = { store, random, alert: alerts.tell, counters, latestHead: () => heads.latest };
-  const rounds = new Rounds(app, clock);
+  const pin = keyPinText(identity.pinSha256);
+  const app: App = { store, random, alert: alerts.tell, counters, pin, latestHead };
+  const rounds = new Rounds(app, clock, journal);
   const listeners = await startListeners(options, identity, { app, rounds, webhooks: alerts.webhooks });
-  journal.info(`serving machines on port ${listeners.port} as ${keyPinText(identity.pinSha256)}`);
+  journal.info(`serving machines on port ${listeners.port} as ${pin}`);
   manager.ready();
   const going = rounds.run(signal);
   try {
@@ -85,6 +82,13 @@ async function serve(options: ServeOptions): Promise<void> {
     await store.close();
   }
   if (signal.reason instanceof AppError) throw signal.reason;
+}
+
+/** The one that was given, else our own. @throws AppError `bad-config`, `unavailable` */
+async function identityOf({ identity: path, state }: ServeOptions): Promise<Identity> {
+  if (path !== null) return identityFromPem(await givenSecret(path, limits.identityBytes), path);
+  const made = { files, durable: durableFiles, random };
+  return await ownIdentity(`${state}/identity.pem`, 'luks-key-server', made);
 }
 
 /** The lease clock goes on, and what happened is signed, until the server stops. A store that is away is tried again. */
@@ -133,13 +137,6 @@ const world: OperatorWorld = {
   },
   serve,
   ask: (socket, request) => askOperatorSocket(socket, request, stop.signal),
-  async serverPin(state) {
-    const identity = await readIdentity(identityPath(state), files);
-    if (identity !== null) return keyPinText(identity.pinSha256);
-    throw new AppError('bad-config', `${identityPath(state)}: no such file`, {
-      hint: 'the server makes it at its first start; or say --state',
-    });
-  },
   nowMs: Date.now,
   print,
   say,

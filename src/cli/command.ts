@@ -1,3 +1,4 @@
+import { resolve } from 'node:path';
 import { type ParseArgsConfig, parseArgs } from 'node:util';
 import { AppError } from '../base/errors.ts';
 import type { Places } from '../handler/locate.ts';
@@ -82,4 +83,9 @@ export const etcOption = { etc: placeOptions.etc } as const;
 
 export function placesFrom(values: { readonly etc: string; readonly crypttab: string }): Places {
   return { etc: values.etc, crypttab: values.crypttab };
+}
+
+/** @returns null when no path was given */
+export function absolute(path: string | undefined): string | null {
+  return path === undefined ? null : resolve(path);
 }

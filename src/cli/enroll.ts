@@ -7,7 +7,7 @@ import { enrolledOf } from '../enroll/record.ts';
 import { lastLine, planJson, planLines } from '../enroll/report.ts';
 import { findTarget, type Target } from '../enroll/target.ts';
 import { Keyslots } from '../luks/keyslots.ts';
-import { type Command, parseCommandLine, placeOptions, placesFrom } from './command.ts';
+import { absolute, type Command, parseCommandLine, placeOptions, placesFrom } from './command.ts';
 import { choiceFrom, heal, make, onlyOne, pinOptions, unitReport } from './enrolling.ts';
 import { DEFAULT_SOCKET } from './request.ts';
 import { refuseEmpty, unlock } from './unlock.ts';
@@ -143,11 +143,6 @@ async function proposed(values: Values, world: World): Promise<PinChoice> {
   throw new AppError('usage', 'enroll: nothing to propose: there is no TPM, and no key server was joined', {
     hint: 'name a Tang server with --tang URL, or join a key server with fetch-luks-key join',
   });
-}
-
-function absolute(path: string | undefined): string | null {
-  if (path === undefined) return null;
-  return path.startsWith('/') ? path : `${process.cwd()}/${path}`;
 }
 
 function show(values: Values, json: object, lines: readonly string[], world: World): void {

@@ -1,5 +1,6 @@
 import { AppError } from '../base/errors.ts';
 import { loadConfig } from '../config/load.ts';
+import { HeadWitness } from '../keepalive/head-witness.ts';
 import { ServerKeepalive } from '../keepalive/keep-alive.ts';
 import { type Command, etcOption, parseCommandLine } from './command.ts';
 import type { World } from './world.ts';
@@ -28,10 +29,15 @@ example:
         hint: 'join one: fetch-luks-key join',
       });
     }
-    const actions = { locked: onLocked, revoked: onRevoked };
-    const all = [...servers].map(
-      ([name, settings]) => new ServerKeepalive(name, settings, actions, world.keepalive, world.signal),
-    );
+    const common = {
+      actions: { locked: onLocked, revoked: onRevoked },
+      world: world.keepalive,
+      signal: world.signal,
+    };
+    const all = [...servers].map(([name, settings]) => {
+      const witness = new HeadWitness(name, `${values.etc}/audit-heads`, world.keepalive);
+      return new ServerKeepalive({ name, settings, witness, ...common });
+    });
     world.keepalive.ready();
     await Promise.all([...all.map((one) => one.run()), stayWell(world)]);
     return 0;

@@ -12,12 +12,14 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   rotate: async () => (await import('./rotate.ts')).rotateCommand,
   reseal: async () => (await import('./reseal.ts')).resealCommand,
   unenroll: async () => (await import('./unenroll.ts')).unenrollCommand,
+  'recovery-key': async () => (await import('./recovery-key.ts')).recoveryKeyCommand,
   request: async () => (await import('./request.ts')).requestCommand,
   join: async () => (await import('./join.ts')).joinCommand,
   leave: async () => (await import('./leave.ts')).leaveCommand,
   keepalive: async () => (await import('./keepalive.ts')).keepaliveCommand,
   act: async () => (await import('./act.ts')).actCommand,
   check: async () => (await import('./check.ts')).checkCommand,
+  doctor: async () => (await import('./doctor.ts')).doctorCommand,
 };
 
 /** @returns the exit status (`exitStatusOf` in base/errors.ts) */

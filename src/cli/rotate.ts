@@ -1,5 +1,6 @@
 import { AppError, asAppError, failureLine } from '../base/errors.ts';
 import { volumeName } from '../base/names.ts';
+import { metadataOf } from '../enroll/header-steps.ts';
 import { newKey } from '../enroll/plan.ts';
 import type { EnrolRecord } from '../enroll/record.ts';
 import type { Places } from '../handler/locate.ts';
@@ -77,6 +78,7 @@ async function rotate(name: string, values: Values, world: World): Promise<numbe
 
 async function rotateOne(old: EnrolRecord, places: Places, values: Values, world: World): Promise<void> {
   const startMs = world.clock.nowMs();
+  await metadataOf({ record: old, world });
   const keyslots = new Keyslots(old.device, world);
   using passphrase = await unlock(old.volume, places, keyslots, values['unlock-key-file'], world);
   using key = newKey(world.random);

@@ -1,7 +1,8 @@
-import type { Connection, DurableFiles, Locks, MemoryFiles, Runner } from '../base/ports.ts';
+import type { Connection, DurableFiles, Locks, MemoryFiles, Runner, ScratchFolder } from '../base/ports.ts';
 import type { Secret } from '../base/secret.ts';
 import type { HandlerWorld } from '../handler/handle.ts';
 import type { KeepaliveWorld } from '../keepalive/world.ts';
+import type { TpmLook } from '../tpm/look.ts';
 
 /** All that a command may touch; `bin/` builds it. */
 export interface World extends HandlerWorld {
@@ -10,6 +11,11 @@ export interface World extends HandlerWorld {
   readonly runner: Runner;
   readonly memoryFiles: MemoryFiles;
   readonly locks: Locks;
+  readonly tpmLook: TpmLook;
+  /** @throws AppError `unavailable` */
+  scratchFolder(): ScratchFolder;
+  /** Wall clock, Unix time. */
+  nowUnixMs(): number;
   readonly keepalive: KeepaliveWorld;
   /** What must not be lost. */
   readonly durable: DurableFiles;

@@ -26,7 +26,7 @@ export interface BootOrder {
  * @throws AppError `unavailable`, `tool-missing` (no systemd here), `stopped`
  */
 export async function bootOrder(
-  crypttab: string,
+  { crypttab, fstab }: { readonly crypttab: string; readonly fstab: string },
   scratch: ScratchFolder,
   runner: Runner,
   signal: AbortSignal,
@@ -40,7 +40,7 @@ export async function bootOrder(
   const generate = (name: string, environment: Readonly<Record<string, string>>) =>
     runner.run(`${GENERATORS}/${name}`, [normal, early, late], { ...options, environment });
   await generate('systemd-cryptsetup-generator', { SYSTEMD_CRYPTTAB: crypttab });
-  await generate('systemd-fstab-generator', {});
+  await generate('systemd-fstab-generator', { SYSTEMD_FSTAB: fstab });
   const folders = [early, ...unitFolders.slice(0, 2), normal, ...unitFolders.slice(2), late];
   return {
     folders,

@@ -2,7 +2,7 @@ import { limits } from '../base/limits.ts';
 import type { Files, Runner, ScratchFolder } from '../base/ports.ts';
 import type { CrypttabEntry } from '../luks/crypttab.ts';
 import { type Assumption, type BootOrder, bootOrder, escapeForUnit } from './boot-order.ts';
-import { isPulledIn, readUnit, type UnitFile } from './unit-files.ts';
+import { readUnit, type UnitFile } from './unit-files.ts';
 
 /** A volume whose key file is one of our sockets. */
 export interface OurVolume {
@@ -15,7 +15,8 @@ export interface SocketFacts {
   readonly unit: string;
   /** null: there is no such unit. */
   readonly file: UnitFile | null;
-  readonly isPulledIn: boolean;
+  /** At boot. */
+  readonly isStarted: boolean;
 }
 
 export interface HandlerFacts {
@@ -33,8 +34,9 @@ export interface VolumeOrder {
   readonly unit: string;
   /** systemd's generator made a unit of the line. */
   readonly isGenerated: boolean;
-  readonly isPulledIn: boolean;
-  /** null: not looked at, as the volume is not started at boot or its socket is not. */
+  /** At boot: by its target, or by a mount. */
+  readonly isStarted: boolean;
+  /** null: not looked at, as the volume is not to be started at boot, or its socket is not. */
   readonly socketIsFirst: boolean | null;
   /** Why the handler does not start before the volume is open; null: it does. */
   readonly handlerWaits: Chain | null;
@@ -48,7 +50,6 @@ export interface UnitFacts {
   readonly volumes: readonly VolumeOrder[];
   /** Cycles in the boot as it is. */
   readonly cycles: readonly Chain[];
-  readonly remoteTargetIsOn: boolean;
 }
 
 export interface UnitWorld {
@@ -61,37 +62,35 @@ export interface UnitWorld {
 
 /** Stands for the service of one connection. */
 const HANDLER = 'fetch-luks-key@doctor.service';
-const REMOTE_TARGET = 'remote-cryptsetup.target';
 
 /** @throws AppError `tool-missing` (no systemd here), `unavailable`, `bad-config`, `stopped` */
 export async function unitFacts(
   volumes: readonly OurVolume[],
-  crypttab: string,
+  tables: { readonly crypttab: string; readonly fstab: string },
   world: UnitWorld,
   signal: AbortSignal,
 ): Promise<UnitFacts> {
   const { files, runner } = world;
   using scratch = world.scratchFolder();
-  const order = await bootOrder(crypttab, scratch, runner, signal, world.unitFolders);
+  const order = await bootOrder(tables, scratch, runner, signal, world.unitFolders);
   const { folders } = order;
+  const questions = new Questions(order);
   const names = new Set(volumes.map(({ entry }) => socketUnit(entry)));
   const sockets: SocketFacts[] = [];
   for (const unit of names) {
     const file = await readUnit(files, folders, unit);
-    sockets.push({ unit, file, isPulledIn: await isPulledIn(files, folders, unit) });
+    sockets.push({ unit, file, isStarted: await questions.isStarted(unit) });
   }
-  const questions = new Questions(order);
   const ordered: VolumeOrder[] = [];
   for (const volume of volumes) {
     const socket = sockets.find(({ unit }) => unit === socketUnit(volume.entry));
-    ordered.push(await volumeOrder(volume, socket?.isPulledIn ?? false, questions, files, folders));
+    ordered.push(await volumeOrder(volume, socket?.isStarted ?? false, questions, files, folders));
   }
   return {
     sockets,
     handler: await handlerFacts(files, folders),
     volumes: ordered,
     cycles: await order.cycles({}),
-    remoteTargetIsOn: await isPulledIn(files, folders, REMOTE_TARGET),
   };
 }
 
@@ -103,23 +102,29 @@ export function socketUnit({ keyFile }: CrypttabEntry): string {
 
 async function volumeOrder(
   { entry, needsNetwork }: OurVolume,
-  socketIsPulledIn: boolean,
+  socketIsStarted: boolean,
   questions: Questions,
   files: Files,
   folders: readonly string[],
 ): Promise<VolumeOrder> {
   const unit = `systemd-cryptsetup@${escapeForUnit(entry.volume)}.service`;
   const isGenerated = (await readUnit(files, folders, unit)) !== null;
-  const about = { entry, unit, isGenerated, isPulledIn: await isPulledIn(files, folders, unit) };
   if (!isGenerated || entry.options.includes('noauto')) {
-    return { ...about, socketIsFirst: null, handlerWaits: null, networkWaits: null };
+    const unasked = { socketIsFirst: null, handlerWaits: null, networkWaits: null };
+    return { entry, unit, isGenerated, isStarted: false, ...unasked };
   }
-  const early = needsNetwork && !entry.options.includes('_netdev');
+  const isRemote = entry.options.includes('_netdev');
+  // The others are what cryptsetup.target is for, and sysinit.target always has that.
+  const isStarted = !isRemote || (await questions.isStarted(unit));
   return {
-    ...about,
-    socketIsFirst: socketIsPulledIn ? await questions.socketIsFirst(entry, unit) : null,
+    entry,
+    unit,
+    isGenerated,
+    isStarted,
+    socketIsFirst: socketIsStarted ? await questions.socketIsFirst(entry, unit) : null,
     handlerWaits: await questions.waits(entry, unit, HANDLER),
-    networkWaits: early ? await questions.waits(entry, unit, 'network-online.target') : null,
+    networkWaits:
+      needsNetwork && !isRemote ? await questions.waits(entry, unit, 'network-online.target') : null,
   };
 }
 
@@ -130,6 +135,14 @@ class Questions {
 
   constructor(order: BootOrder) {
     this.#order = order;
+  }
+
+  /** Whether the boot has a job for the unit: were that to be before and after all the boot, there would be a cycle. */
+  async isStarted(unit: string): Promise<boolean> {
+    const cycles = await this.#order.cycles({
+      [unit]: '[Unit]\nAfter=default.target\nBefore=default.target\n',
+    });
+    return cycles.some((cycle) => cycle.includes(unit));
   }
 
   /** Whether the socket listens before the volume's unit starts: were it to wait for that, there would be a cycle. */

@@ -5,26 +5,23 @@ const SERVICE = 'fetch-luks-key@.service';
 const INSTALL_AGAIN =
   'install the package fetch-luks-key again, and take your own units out of /etc/systemd/system';
 
-/** Whether the units are there, and start in an order in which the volumes can open. @param mounted volumes that fstab mounts */
-export function checkUnits(facts: UnitFacts, mounted: ReadonlySet<string>): Finding[] {
+/** Whether the units are there, and start in an order in which the volumes can open. */
+export function checkUnits(facts: UnitFacts): Finding[] {
   return [
     ...facts.sockets.flatMap(checkSocket),
     ...checkHandler(facts.handler, facts.sockets),
     ...facts.cycles.filter(isOurs).map(cycle),
-    ...facts.volumes.flatMap((volume) => [
-      ...checkVolume(volume, facts),
-      ...checkStarted(volume, facts, mounted),
-    ]),
+    ...facts.volumes.flatMap((volume) => [...checkVolume(volume, facts), ...checkStarted(volume)]),
   ];
 }
 
-function checkSocket({ unit, file, isPulledIn }: SocketFacts): Finding[] {
+function checkSocket({ unit, file, isStarted }: SocketFacts): Finding[] {
   if (file === null || file.masked) {
     const what = file === null ? 'there is no such unit' : 'it is masked';
     const fix = file === null ? INSTALL_AGAIN : `systemctl unmask ${unit}`;
     return [finding('socket-missing', unit, `${what}, so nobody listens where the key is asked for`, fix)];
   }
-  if (isPulledIn) return [];
+  if (isStarted) return [];
   const what = 'it is not enabled, so nobody listens where the key is asked for';
   return [finding('socket-not-enabled', unit, what, `systemctl enable ${unit}`)];
 }
@@ -102,13 +99,11 @@ function checkVolume(volume: VolumeOrder, { cycles }: UnitFacts): Finding[] {
   return findings;
 }
 
-function checkStarted(volume: VolumeOrder, facts: UnitFacts, mounted: ReadonlySet<string>): Finding[] {
-  const { options, volume: name } = volume.entry;
-  const isAuto = !options.includes('noauto') && volume.isGenerated;
-  if (!isAuto || !options.includes('_netdev') || facts.remoteTargetIsOn || mounted.has(name)) return [];
+function checkStarted({ entry: { volume, options }, isGenerated, isStarted }: VolumeOrder): Finding[] {
+  if (isStarted || !isGenerated || options.includes('noauto')) return [];
   const what =
-    'it has _netdev, remote-cryptsetup.target is not enabled, and fstab does not mount it: it is never opened';
-  return [finding('remote-target-off', name, what, 'systemctl enable remote-cryptsetup.target')];
+    'it has _netdev, remote-cryptsetup.target is not enabled, and nothing mounts it at boot: it is never opened';
+  return [finding('remote-target-off', volume, what, 'systemctl enable remote-cryptsetup.target')];
 }
 
 /** `a → b → a`, each waits for the next. */

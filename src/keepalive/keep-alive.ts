@@ -4,106 +4,161 @@ import type { ServerConnection } from '../base/server-connection.ts';
 import type { Action } from '../config/action.ts';
 import type { ServerSettings } from '../config/server.ts';
 import { ask, connectTo } from '../remote/key-server.ts';
+import type { ServerWorld } from '../remote/server-world.ts';
 import { eventData } from '../wire/event-stream.ts';
 import * as wire from '../wire/machine.ts';
+import type { HeadWitness } from './head-witness.ts';
+import { Nap } from './nap.ts';
 import { pauseMs, retryMs } from './pace.ts';
 import type { KeepaliveWorld, Verdict } from './world.ts';
+
+export interface KeepaliveOptions {
+  /** What config.yaml calls the server. */
+  readonly name: string;
+  readonly settings: ServerSettings;
+  readonly actions: Readonly<Record<Verdict, readonly Action[]>>;
+  readonly witness: HeadWitness;
+  readonly world: KeepaliveWorld;
+  readonly signal: AbortSignal;
+}
 
 /** One server, as this machine keeps itself alive towards it. */
 export class ServerKeepalive {
   readonly #name: string;
   readonly #settings: ServerSettings;
   readonly #actions: Readonly<Record<Verdict, readonly Action[]>>;
+  readonly #witness: HeadWitness;
   readonly #world: KeepaliveWorld;
   readonly #signal: AbortSignal;
   /** Revoked: nothing will come any more. */
   readonly #over = new AbortController();
+  /** Between two keep-alives. */
+  readonly #nap: Nap;
+  #identity: ReturnType<ServerWorld['identity']> | null = null;
   #verdict: Verdict | null = null;
 
-  constructor(
-    name: string,
-    settings: ServerSettings,
-    actions: Readonly<Record<Verdict, readonly Action[]>>,
-    world: KeepaliveWorld,
-    signal: AbortSignal,
-  ) {
+  constructor({ name, settings, actions, witness, world, signal }: KeepaliveOptions) {
     this.#name = name;
     this.#settings = settings;
     this.#actions = actions;
+    this.#witness = witness;
     this.#world = world;
     this.#signal = AbortSignal.any([signal, this.#over.signal]);
+    this.#nap = new Nap(world.clock, this.#signal);
   }
 
   /** Ends when `signal` aborts, or the machine is revoked. */
   async run(): Promise<void> {
     await Promise.all([
-      this.#forever('keep-alive', (connection) => this.#keepAlive(connection)),
-      this.#forever('watch', (connection) => this.#watch(connection)),
+      this.#forever('keep-alive', this.#nap, (connection, well) => this.#keepAlive(connection, well)),
+      this.#forever('watch', new Nap(this.#world.clock, this.#signal), (connection, well) =>
+        this.#watch(connection, well),
+      ),
     ]);
   }
 
-  /** An outage is no verdict: it is tried again, for ever. */
-  async #forever(what: string, work: (connection: ServerConnection) => Promise<void>): Promise<void> {
-    const { clock, random, journal } = this.#world;
+  /**
+   * An outage is no verdict: it is tried again, for ever.
+   * @param work calls `well` when the server has given what was asked for: then the next failure is a first one
+   */
+  async #forever(
+    what: string,
+    nap: Nap,
+    work: (connection: ServerConnection, well: () => void) => Promise<void>,
+  ): Promise<void> {
+    const { random, journal } = this.#world;
     let failures = 0;
+    const well = () => {
+      failures = 0;
+    };
     while (!this.#signal.aborted) {
       try {
-        await this.#connected(async (connection) => {
-          failures = 0;
-          await work(connection);
-        });
+        await this.#connected((connection) => work(connection, well));
       } catch (thrown) {
         const error = asAppError(thrown);
         if (this.#signal.aborted) return;
         if (error.code === 'bug') throw error;
-        if (!(await this.#heed(error)) && failures === 0) {
+        // It may have joined anew since.
+        if (error.cause === 'unknown') this.#identity = null;
+        if (verdictIn(error) === null && failures === 0) {
           journal.warning(`${this.#name}: ${what}: ${failureLine(error)}`);
         }
       }
       failures += 1;
-      await clock.sleep(retryMs(failures, random), this.#signal).catch(() => {});
+      await nap.sleep(retryMs(failures, random));
     }
   }
 
-  async #connected(work: (connection: ServerConnection) => Promise<void>): Promise<void> {
-    const { serverWorld } = this.#world;
-    const identity = await serverWorld.identity(this.#settings.identity, this.#signal);
-    const connection = await connectTo(this.#settings, identity, serverWorld.connector, this.#signal);
+  async #connected<T>(work: (connection: ServerConnection) => Promise<T>): Promise<T> {
+    const { connector } = this.#world.serverWorld;
+    const connection = await connectTo(this.#settings, await this.#ownIdentity(), connector, this.#signal);
     try {
-      await work(connection);
+      return await work(connection);
     } finally {
       connection.close();
     }
   }
 
-  async #keepAlive(connection: ServerConnection): Promise<void> {
-    const { clock, random, serverWorld } = this.#world;
-    const boot = await serverWorld.bootId();
+  /** Kept, as a TPM may take a second for it, which a revocation would wait for. */
+  #ownIdentity(): ReturnType<ServerWorld['identity']> {
+    this.#identity ??= this.#world.serverWorld.identity(this.#settings.identity, this.#signal);
+    this.#identity.catch(() => {
+      this.#identity = null;
+    });
+    return this.#identity;
+  }
+
+  async #keepAlive(connection: ServerConnection, well: () => void): Promise<void> {
     while (!this.#signal.aborted) {
-      const proof = await this.#world.leftProof(this.#settings.pinSha256);
-      const body = { boot, ...(proof === null ? {} : { proof }) };
-      const answer = await ask(
-        connection,
-        'POST',
-        '/v1/keepalive',
-        body,
-        wire.keepalive.response,
-        this.#signal,
-      );
-      this.#armed();
-      await clock.sleep(pauseMs(answer['lease-left-ms'], random), this.#signal).catch(() => {});
+      const leaseLeftMs = await this.#tellAlive(connection);
+      well();
+      await this.#nap.sleep(pauseMs(leaseLeftMs, this.#world.random));
     }
   }
 
-  async #watch(connection: ServerConnection): Promise<void> {
+  /** @returns what the lease has left, in milliseconds @throws AppError as `ask` */
+  async #tellAlive(connection: ServerConnection): Promise<number | null> {
+    const boot = await this.#world.serverWorld.bootId();
+    const proof = await this.#world.leftProof(this.#settings.pinSha256);
+    const body = { boot, ...(proof === null ? {} : { proof }) };
+    const { response } = wire.keepalive;
+    const asking = ask(connection, 'POST', '/v1/keepalive', body, response, this.#signal);
+    const answer = await asking.catch(async (thrown: unknown) => {
+      const verdict = verdictIn(thrown);
+      if (verdict !== null) await this.#judged(verdict, connection);
+      throw thrown;
+    });
+    this.#armed();
+    const fault = await this.#witness.see(answer['audit-head'], connection.serverKey);
+    if (fault !== null) await this.#report(connection, 'audit-head', fault);
+    return answer['lease-left-ms'];
+  }
+
+  async #watch(connection: ServerConnection, well: () => void): Promise<void> {
     const { status, chunks } = await connection.stream('/v1/watch', limits.watchSilenceMs, this.#signal);
     if (status !== 200) throw new AppError('unavailable', `answered ${status}`);
     this.#world.journal.info(`watching ${this.#name}`);
     for await (const data of eventData(chunks)) {
       const told = (JSON.parse(data) as { status?: unknown }).status;
-      if (told === 'armed') this.#armed();
-      else if (told === 'locked' || told === 'revoked') await this.#judged(told);
+      if (told === 'armed' && this.#verdict === 'locked') this.#nap.wake();
+      if ((told === 'locked' || told === 'revoked') && told !== this.#verdict) await this.#confirm(told);
+      well();
     }
+  }
+
+  /**
+   * What the stream says is acted upon when a keep-alive is answered the same, over a connection of its own: a stream
+   * may be late, and the other connection may have been idle for longer than something on the way remembers it.
+   * @throws AppError when the line is down: nothing is done
+   */
+  async #confirm(told: Verdict): Promise<void> {
+    try {
+      await this.#connected((connection) => this.#tellAlive(connection));
+    } catch (thrown) {
+      if (verdictIn(thrown) === null) throw thrown;
+      return;
+    }
+    this.#world.journal.info(`${this.#name}: told ${told}, and then otherwise: nothing is done`);
   }
 
   #armed(): void {
@@ -111,33 +166,44 @@ export class ServerKeepalive {
     if (this.#verdict !== 'revoked') this.#verdict = null;
   }
 
-  /** @returns whether the server itself, who proved its key, has said that this machine is locked or revoked */
-  async #heed(error: AppError): Promise<boolean> {
-    const { cause } = error;
-    if (cause !== 'locked' && cause !== 'revoked') return false;
-    await this.#judged(cause);
-    return true;
-  }
-
-  /** Once for each verdict. The report leaves before the action, which may end this machine's network. */
-  async #judged(verdict: Verdict): Promise<void> {
+  /** Once for each verdict. */
+  async #judged(verdict: Verdict, connection: ServerConnection): Promise<void> {
     if (this.#verdict === verdict) return;
+    const before = this.#verdict;
     this.#verdict = verdict;
-    await this.#act(verdict);
-    if (verdict === 'revoked') this.#over.abort();
+    try {
+      await this.#act(verdict, connection);
+      if (verdict === 'revoked') this.#over.abort();
+    } catch (thrown) {
+      // It is heard again, and ordered again.
+      this.#verdict = before;
+      this.#world.journal.error(`${this.#name}: ${verdict}: ${failureLine(asAppError(thrown))}`);
+    }
   }
 
-  async #act(verdict: Verdict): Promise<void> {
+  /** The report leaves before the action, which may end this machine's network; it is not waited for without end. */
+  async #act(verdict: Verdict, connection: ServerConnection): Promise<void> {
     const actions = this.#actions[verdict].map((action) => (typeof action === 'string' ? action : 'run'));
     const what = actions.length === 0 ? 'nothing is configured to be done' : `doing ${actions.join(', ')}`;
     this.#world.journal.warning(`${this.#name}: this machine is ${verdict}: ${what}`);
     if (actions.length === 0) return;
-    const report = { kind: 'acted', text: `${verdict}: ${actions.join(', ')}` };
-    await this.#connected(async (connection) => {
-      await ask(connection, 'POST', '/v1/alerts', report, wire.alert.response, this.#signal);
-    }).catch((thrown: unknown) =>
-      this.#world.journal.warning(`${this.#name}: report: ${asAppError(thrown).message}`),
-    );
+    await this.#report(connection, 'acted', `${verdict}: ${actions.join(', ')}`);
     this.#world.order(verdict);
   }
+
+  /** For the server's log and its operators. */
+  async #report(connection: ServerConnection, kind: 'acted' | 'audit-head', text: string): Promise<void> {
+    const soon = AbortSignal.any([this.#signal, AbortSignal.timeout(limits.reportMs)]);
+    try {
+      await ask(connection, 'POST', '/v1/alerts', { kind, text }, wire.alert.response, soon);
+    } catch (thrown) {
+      this.#world.journal.warning(`${this.#name}: report: ${asAppError(thrown).message}`);
+    }
+  }
+}
+
+/** What the server itself, who proved its key, has refused a request with. */
+function verdictIn(thrown: unknown): Verdict | null {
+  const cause = thrown instanceof AppError ? thrown.cause : null;
+  return cause === 'locked' || cause === 'revoked' ? cause : null;
 }

@@ -1,5 +1,6 @@
-import type { Clock, Files, Logger, Random } from '../base/ports.ts';
+import type { Random } from '../base/ports.ts';
 import type { ServerWorld } from '../remote/server-world.ts';
+import type { WitnessWorld } from './head-witness.ts';
 
 /** The alive proof that the handler left when it opened a key of this server (src/handler/alive.ts). */
 export interface LeftProof {
@@ -10,11 +11,8 @@ export interface LeftProof {
 
 export type Verdict = 'locked' | 'revoked';
 
-export interface KeepaliveWorld {
-  readonly clock: Clock;
+export interface KeepaliveWorld extends WitnessWorld {
   readonly random: Random;
-  readonly files: Files;
-  readonly journal: Logger;
   readonly serverWorld: ServerWorld;
   /** @returns null when no key of that server was opened in this boot */
   leftProof(serverPin: Buffer): Promise<LeftProof | null>;

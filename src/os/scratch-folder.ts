@@ -1,27 +1,25 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
 import { AppError } from '../base/errors.ts';
 import type { ScratchFolder } from '../base/ports.ts';
 
-/** In memory where this is root's machine: what is written there is gone with the process, or with this boot. */
-const MEMORY = '/run';
-
-/** @throws AppError `unavailable` */
+/**
+ * Root's is in memory: what a process that was killed leaves is gone with this boot.
+ * @throws AppError `unavailable`
+ */
 export function makeScratchFolder(): ScratchFolder {
-  const path = attempt(() =>
-    mkdtempSync(join(process.getuid?.() === 0 ? MEMORY : tmpdir(), 'fetch-luks-key-')),
-  );
+  const parent = process.getuid?.() === 0 ? '/run' : '/tmp';
+  const path = attempt(() => mkdtempSync(`${parent}/fetch-luks-key-`));
+  const makeFolder = (name: string) => void mkdirSync(`${path}/${name}`, { recursive: true });
   return {
     path,
-    folder: (name) => attempt(() => void mkdirSync(join(path, name), { recursive: true })),
+    folder: (name) => attempt(() => makeFolder(name)),
     write(name, text) {
       attempt(() => {
-        mkdirSync(dirname(join(path, name)), { recursive: true });
-        writeFileSync(join(path, name), text);
+        makeFolder(name.replace(/\/?[^/]*$/, ''));
+        writeFileSync(`${path}/${name}`, text);
       });
     },
-    remove: (name) => attempt(() => rmSync(join(path, name), { recursive: true, force: true })),
+    remove: (name) => attempt(() => rmSync(`${path}/${name}`, { recursive: true, force: true })),
     [Symbol.dispose]: () => rmSync(path, { recursive: true, force: true }),
   };
 }

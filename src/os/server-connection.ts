@@ -1,5 +1,7 @@
+import type { KeyObject } from 'node:crypto';
 import type { Socket } from 'node:net';
 import { PassThrough } from 'node:stream';
+import type { TLSSocket } from 'node:tls';
 import type { Client } from 'undici';
 import { AppError } from '../base/errors.ts';
 import { limits } from '../base/limits.ts';
@@ -23,12 +25,20 @@ export const serverConnector: ServerConnector = {
       keepAliveMaxTimeout: limits.serverIdleMs,
     });
     const client = await bounded(connecting, { place: url.origin, timeoutMs, signal, close });
-    return connectionOver(client, url, close);
+    return connectionOver(client, url, serverKeyOf(sockets), close);
   },
 };
 
-function connectionOver(client: Client, url: URL, close: () => void): ServerConnection {
+/** Of the connection that `connectedClient` has made: TCP first, TLS over it. */
+function serverKeyOf(sockets: readonly Socket[]): KeyObject {
+  const certificate = (sockets.at(-1) as TLSSocket).getPeerX509Certificate();
+  if (certificate === undefined) throw new AppError('unavailable', 'TLS: expected a certificate');
+  return certificate.publicKey;
+}
+
+function connectionOver(client: Client, url: URL, serverKey: KeyObject, close: () => void): ServerConnection {
   return {
+    serverKey,
     close,
     request({ method, path, json, maxBodyBytes, timeoutMs, signal }) {
       const body = json === undefined ? {} : { body: json, headers: { 'content-type': 'application/json' } };

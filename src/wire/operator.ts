@@ -69,7 +69,13 @@ export interface MachineView {
 }
 
 export interface OperatorResponses {
-  readonly invite: { readonly name: string; readonly invitation: string; readonly 'expires-in-ms': number };
+  readonly invite: {
+    readonly name: string;
+    readonly invitation: string;
+    readonly 'expires-in-ms': number;
+    /** The server's own key, as `sha256/BASE64URL`. */
+    readonly pin: string;
+  };
   readonly 'invite-tang': {
     readonly name: string;
     /** Of its Tang face, `/t/ID`. */

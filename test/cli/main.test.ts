@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import t from 'tap';
 import { fails, fetchLuksKey, shell } from '../support/command-line.ts';
 
-const COMMANDS = ['handle', 'seal', 'open', 'request', 'check'];
+const COMMANDS = ['handle', 'seal', 'open', 'enroll', 'rotate', 'reseal', 'unenroll', 'request', 'check'];
 
 t.test('help: on standard output, with an example, for a terminal of 80 columns', async (t) => {
   for (const name of COMMANDS) {
@@ -51,8 +51,7 @@ t.test('the version is that of the package', async (t) => {
 });
 
 t.test('a wrong command line: status 2, one line, and where to look', async (t) => {
-  const overview =
-    '\\(hint: one of handle, seal, open, request, join, leave, keepalive, act, check; see fetch-luks-key --help\\)$';
+  const overview = '\\(hint: one of handle, seal, [a-z, -]+; see fetch-luks-key --help\\)$';
   const see = (command: string) => `\\(hint: see fetch-luks-key ${command} --help\\)$`;
   const cases: [args: string[], line: string][] = [
     [[], `^no command given ${overview}`],

@@ -105,7 +105,7 @@ t.test('a target that hangs holds nobody up', async (t) => {
   );
 });
 
-t.test('what is no configuration', async (t) => {
+t.test('what is no secret', async (t) => {
   const target = await webhookTarget(t);
   const server = await serverTelling(t, [target.url]);
   const folder = t.testdirName;
@@ -115,28 +115,4 @@ t.test('what is no configuration', async (t) => {
   chmodSync(`${folder}/secret`, 0o600);
   writeFileSync(`${folder}/secret`, 'not base64, but 32 bytes of text');
   await t.rejects(server.start(), /ended with 3: .*secret: expected 24 to 64 bytes in base64 \(hint: /s);
-  writeFileSync(`${folder}/config.yaml`, '# nothing\nwebhook: []\n');
-  await t.rejects(
-    server.start(),
-    /ended with 3: .*config\.yaml:2: webhook: expected one of the keys .*, got "webhook"\n?$/s,
-  );
-});
-
-t.test('the command line has the last word, and a file that was named has to be there', async (t) => {
-  const folder = t.testdir({});
-  const config = {
-    listen: '192.0.2.1:1',
-    state: '/nowhere',
-    store: `${folder}/keys.db`,
-    socket: '/nowhere/socket',
-  };
-  writeFileSync(`${folder}/config.yaml`, JSON.stringify(config));
-  const server = await startKeyServer(t, '--config', `${folder}/config.yaml`);
-  t.match(await server.command('list', '--json'), { status: 0, stdout: '{"machines":[]}\n' });
-  t.match(
-    readFileSync(`${folder}/keys.db`).subarray(0, 15).toString(),
-    'SQLite format 3',
-    "the rest is the file's",
-  );
-  await t.rejects(startKeyServer(t, '--config', `${folder}/none`), /ended with 3: .*none: no such file$/s);
 });

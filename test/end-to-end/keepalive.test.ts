@@ -1,5 +1,14 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as pause } from 'node:timers/promises';
@@ -63,7 +72,7 @@ async function statusOf(server: KeyServerProcess): Promise<string> {
 
 async function until(title: string, condition: () => boolean | Promise<boolean>): Promise<void> {
   for (let tries = 0; !(await condition()); tries++) {
-    if (tries > 100) throw new Error(`not within 20 s: ${title}`);
+    if (tries > 300) throw new Error(`not within a minute: ${title}`);
     await pause(200);
   }
 }
@@ -90,7 +99,8 @@ t.test('who has opened its key stays armed, and no other', async (t) => {
     'a late keep-alive of the same boot arms it again',
     async () => (await statusOf(server)) === 'armed',
   );
-  t.same(lines, [], 'nothing to say');
+  t.match(lines, [/watching home$/], 'nothing else to say');
+  t.equal(lines.length, 1);
 });
 
 t.test('a verdict of the server is acted upon once, within a second or two; an outage is none', async (t) => {
@@ -117,10 +127,51 @@ t.test('a verdict of the server is acted upon once, within a second or two; an o
   t.match(audit.stdout, /machine claim nas from 127\.0\.0\.1: acted/, 'the report has left before');
   await server.command('revoke', 'nas', '--yes');
   await until('the order to act', () => nas.ordered('revoked'));
-  t.match(lines, [
-    /unavailable|closed|refused|reset|cut off/i,
-    /home: this machine is locked: doing run/,
-    /home: this machine is revoked: doing suspend, poweroff/,
-  ]);
+  const told = lines.map((line) => line.replace(/^<\d>/, ''));
+  t.match(told[0], /^watching home$/);
+  t.same(
+    told.filter((line) => /^home: this machine/.test(line)),
+    ['home: this machine is locked: doing run', 'home: this machine is revoked: doing suspend, poweroff'],
+  );
+  t.ok(
+    told.some((line) => /^home: .*(closed|refused|reset|cut off)/.test(line)),
+    'the outage was told',
+  );
   await until('it ends, as nothing will come any more', () => child.exitCode === 0);
+});
+
+t.test('the server’s log is put back, and goes on otherwise: the machine tells', async (t) => {
+  const server = await startKeyServer(t);
+  // Longer than the server is away, so that the log says nothing of that.
+  const nas = await machine(t, server, '--lease', '21s');
+  const heads = join(nas.own, 'audit-heads/home');
+  const lastHead = () => {
+    const lines = existsSync(heads) ? readFileSync(heads, 'utf8').trimEnd().split('\n') : [];
+    return (JSON.parse(lines.at(-1) ?? '{}') as { seq?: number }).seq ?? 0;
+  };
+  const { lines } = nas.keepalive();
+  await until('a first head', () => lastHead() > 0);
+  t.equal(statSync(heads).mode & 0o777, 0o600);
+
+  await server.stop();
+  const copy = `${server.state}.copy`;
+  t.teardown(() => rmSync(copy, { recursive: true, force: true }));
+  cpSync(server.state, copy, { recursive: true });
+  await server.start();
+  const before = lastHead();
+  await server.command('expect', 'nas', '--within', '1m');
+  await until('a later head', () => lastHead() === before + 1);
+
+  await server.stop();
+  rmSync(server.state, { recursive: true });
+  cpSync(copy, server.state, { recursive: true });
+  await server.start();
+  t.ok(await server.invite('other'));
+  const alert = /home: major alert: record \d+ of its audit log has changed \(hint: /;
+  await until('the alert', () => lines.some((line) => alert.test(line)));
+  const audit = await server.command('audit', 'show');
+  await until('the server’s own record of it', () => /claim nas .*: audit-head/.test(audit.stdout));
+  t.ok(existsSync(`${heads}.before`), 'what it had seen is kept');
+  await pause(3000);
+  t.equal(lines.filter((line) => alert.test(line)).length, 1, 'once');
 });

@@ -204,7 +204,7 @@ t.test('join and leave, and what they refuse', async (t) => {
   });
   t.match(readFileSync(file, 'utf8'), /^# mine\nvolumes: .*# keep\nservers:\n/s, 'what was there stays');
   fails(t, 'twice', await join(line), 2, /^join: there is a server home already/);
-  t.match(await server.command('invite', 'nas', '--url', server.url, '--state', server.state), {
+  t.match(await server.command('invite', 'nas', '--url', server.url), {
     status: 2,
     stderr: /already/,
   });
@@ -230,7 +230,7 @@ t.test('what luks-key-server itself refuses', async (t) => {
     2,
     /--url: expected https:\/\/HOST:PORT, got "http:\/\/a"/,
   );
-  const invite = ['invite', 'x', '--url', server.url, '--state', server.state];
+  const invite = ['invite', 'x', '--url', server.url];
   await says([...invite, '--lease', '15'], 2, /--lease: expected a duration with its unit .*, got "15"/);
   await says([...invite, '--approval', 'maybe'], 2, /--approval: expected auto or manual, got "maybe"/);
   await says([...invite, '--from', '10.0.0.1/8'], 2, /expected a block of addresses, got "10\.0\.0\.1\/8"/);

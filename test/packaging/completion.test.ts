@@ -56,7 +56,7 @@ for (const [shell, offers] of Object.entries(shells)) {
     await t.test('commands', async (t) => {
       const offered = offers('');
       for (const command of commands) t.ok(offered.includes(command), command);
-      t.strictSame(offers('re'), ['request']);
+      t.strictSame(offers('req'), ['request']);
       for (const option of ['--help', '--version']) t.ok(offers('--').includes(option), option);
     });
 

@@ -77,15 +77,7 @@ export async function startKeyServer(
     journal,
     command,
     async invite(name, ...more) {
-      const { status, stdout, stderr } = await command(
-        'invite',
-        name,
-        '--url',
-        url,
-        '--state',
-        state,
-        ...more,
-      );
+      const { status, stdout, stderr } = await command('invite', name, '--url', url, ...more);
       if (status !== 0) throw new Error(stderr);
       return stdout;
     },

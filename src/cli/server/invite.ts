@@ -42,8 +42,6 @@ belongs inside the volume which it protects.
                            client needs it
   --rejoin                 a new key for a machine that is known: it is locked
                            until 'luks-key-server allow NAME --fingerprint …'
-  --state DIR              where the server's key is; default
-                           /var/lib/luks-key-server
 ${socketHelp}
 
 example:
@@ -63,20 +61,18 @@ example:
         url: { type: 'string' },
         tang: { type: 'boolean', default: false },
         rejoin: { type: 'boolean', default: false },
-        state: { type: 'string', default: '/var/lib/luks-key-server' },
       },
       ['NAME'],
     );
     const [name = ''] = positionals;
     const url = originOf(values.url);
     if (values.tang) return await inviteTang(world, name, url, values);
-    const pin = await world.serverPin(values.state);
     const request = { command: 'invite', name, policy: policyOf(values), rejoin: values.rejoin } as const;
-    const { invitation, 'expires-in-ms': expiresMs } = await ask<'invite'>(world, values.socket, request);
-    const line = `${url}#pin=${pin.slice('sha256/'.length)}&name=${name}&invitation=${invitation}`;
-    world.print(
-      values.json ? `${JSON.stringify({ name, line, 'expires-in-ms': expiresMs })}\n` : `${line}\n`,
-    );
+    const answer = await ask<'invite'>(world, values.socket, request);
+    const pin = answer.pin.slice('sha256/'.length);
+    const line = `${url}#pin=${pin}&name=${name}&invitation=${answer.invitation}`;
+    const json = { name, line, 'expires-in-ms': answer['expires-in-ms'] };
+    world.print(values.json ? `${JSON.stringify(json)}\n` : `${line}\n`);
     return 0;
   },
 };

@@ -16,8 +16,6 @@ export interface OperatorWorld {
   serve(options: ServeOptions): Promise<void>;
   /** @returns status and JSON of the answer @throws AppError `unavailable`, `refused`, `stopped` */
   ask(socket: string, request: OperatorRequest): Promise<{ status: number; json: unknown }>;
-  /** The server's own key, as `sha256/BASE64URL`. @throws AppError `bad-config` when it has none yet */
-  serverPin(state: string): Promise<string>;
   nowMs(): number;
   print(text: string): void;
   say(line: string): void;

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
+import { asAppError } from '../../base/errors.ts';
 import { limits } from '../../base/limits.ts';
-import type { Clock } from '../../base/ports.ts';
+import type { Clock, Logger } from '../../base/ports.ts';
 import type { App } from '../api/app.ts';
 import { type MachineState, statusAt } from '../machine/state.ts';
 import type { Machine } from '../store/store.ts';
@@ -14,27 +15,37 @@ export type MachineCounts = Readonly<Record<MachineState['status'], number>>;
 export class Rounds {
   readonly #app: App;
   readonly #clock: Clock;
+  readonly #log: Logger;
   /** Lease clock of the last round. */
   #sinceMs: number;
   #counts: MachineCounts | null = null;
 
-  constructor(app: App, clock: Clock) {
+  constructor(app: App, clock: Clock, log: Logger) {
     this.#app = app;
     this.#clock = clock;
+    this.#log = log;
     this.#sinceMs = app.store.now().leaseMs - limits.serverRoundsRepeatedMs;
   }
 
-  /** How many machines are in which state, as the last round found them; null before the first. */
+  /** How many machines are in which state, as the last round found them; null where that was none. */
   get counts(): MachineCounts | null {
     return this.#counts;
   }
 
   /** Until `signal` aborts. Never rejects. */
   async run(signal: AbortSignal): Promise<void> {
+    let isBroken = false;
     while (!signal.aborted) {
       const startMs = this.#clock.nowMs();
-      // The heartbeat tells what is wrong with the store; what was missed is seen in the next round.
-      await this.round(signal).catch(() => {});
+      await this.round(signal).then(
+        () => (isBroken = false),
+        (thrown: unknown) => {
+          // What was missed is seen in the first round that is whole.
+          if (!isBroken) this.#log.error(`cannot look who fell silent: ${asAppError(thrown).message}`);
+          isBroken = true;
+          this.#counts = null;
+        },
+      );
       const tookMs = this.#clock.nowMs() - startMs;
       const pauseMs = Math.max(limits.serverBeatMs, tookMs * limits.serverRoundsRest);
       await this.#clock.sleep(pauseMs, signal).catch(() => {});

@@ -21,6 +21,8 @@ export interface App {
   /** Told once what it is about is committed. Never throws, never waits. */
   alert(alert: Alert): void;
   readonly counters: Counters;
+  /** The server's own key, as `sha256/BASE64URL`. */
+  readonly pin: string;
   /** The newest signed head of the audit log; null before the first. */
   latestHead(): SignedHead | null;
 }

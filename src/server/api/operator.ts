@@ -63,7 +63,12 @@ async function invite(
       outcome: 'done',
     });
   });
-  return { name, invitation: invitation.toString('base64url'), 'expires-in-ms': limits.serverInvitationMs };
+  return {
+    name,
+    invitation: invitation.toString('base64url'),
+    'expires-in-ms': limits.serverInvitationMs,
+    pin: app.pin,
+  };
 }
 
 /** @throws AppError `usage` */

@@ -25,12 +25,8 @@ export async function ownIdentity(
   return made;
 }
 
-/**
- * An identity that was given: one file with key and certificate, however they are ordered.
- * @returns null when there is no such file
- * @throws AppError `bad-config`
- */
-export async function readIdentity(path: string, files: Files): Promise<Identity | null> {
+/** @returns null when there is no such file @throws AppError `bad-config` */
+async function readIdentity(path: string, files: Files): Promise<Identity | null> {
   const pem = await files.read(path, MAX_BYTES);
   if (pem === null) return null;
   const mode = (await files.mode(path)) ?? 0;

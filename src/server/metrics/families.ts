@@ -4,7 +4,7 @@ import type { Family, Sample } from './exposition.ts';
 
 /** What is told beside the counters: as it is now. */
 export interface Gauges {
-  /** null before they were first counted. */
+  /** null when they could not be counted. */
   readonly machines: Readonly<Record<string, number>> | null;
   /** Of each listener. */
   readonly connections: Readonly<Record<string, number>>;

@@ -10,12 +10,13 @@ t.setTimeout(300_000);
 
 const MINUTE = 60_000;
 const { signal } = new AbortController();
+const log = { info() {}, warning() {}, error() {} };
 
 t.test('who falls silent is told of once, when its lease ends', async (t) => {
   const server = await startApp(t, sqlitePlace(t));
   const machine = await joinedMachine(server, 'nas');
   await joinedMachine(server, 'other', { 'lease-ms': 60 * MINUTE });
-  const rounds = new Rounds(server.app, clock);
+  const rounds = new Rounds(server.app, clock, log);
   t.equal(rounds.counts, null);
   server.alerts.length = 0;
   await rounds.round(signal);
@@ -50,7 +51,7 @@ t.test('what somebody did is not told again', async (t) => {
   const asking = await joinedMachine(server, 'asking');
   await joinedMachine(server, 'locked');
   await joinedMachine(server, 'revoked');
-  const rounds = new Rounds(server.app, clock);
+  const rounds = new Rounds(server.app, clock, log);
   await rounds.round(signal);
   await server.operate({ command: 'lock', name: 'locked' });
   await server.operate({ command: 'revoke', name: 'revoked' });
@@ -67,14 +68,14 @@ t.test('over a restart, and by two processes: told twice, under one name', async
   await joinedMachine(server, 'nas');
   await server.pass(15 * MINUTE);
   server.alerts.length = 0;
-  for (let times = 0; times < 2; times++) await new Rounds(server.app, clock).round(signal);
+  for (let times = 0; times < 2; times++) await new Rounds(server.app, clock, log).round(signal);
   const [one, two, ...others] = server.alerts;
   t.match(one, { kind: 'locked', machine: 'nas' });
   t.strictSame(two, one);
   t.equal(others.length, 0);
   await server.pass(limits.serverRoundsRepeatedMs);
   server.alerts.length = 0;
-  await new Rounds(server.app, clock).round(signal);
+  await new Rounds(server.app, clock, log).round(signal);
   t.strictSame(server.alerts, [], 'but nothing that is long ago');
 });
 
@@ -88,7 +89,7 @@ t.test('a store that is away is waited for, and nothing is missed', async (t) =>
     return await store.snapshot(work);
   };
   const app = { ...server.app, store: { ...store, now: () => store.now(), snapshot } as typeof store };
-  const rounds = new Rounds(app, clock);
+  const rounds = new Rounds(app, clock, log);
   await rounds.round(signal);
   isAway = true;
   server.alerts.length = 0;
@@ -117,8 +118,38 @@ t.test('page by page, one round after the other, until it is stopped', async (t)
       if (pauses.length === 2) end.abort();
     },
   };
-  const rounds = new Rounds(server.app, slow);
+  const rounds = new Rounds(server.app, slow, log);
   await rounds.run(end.signal);
   t.strictSame(rounds.counts, { armed: count, locked: 0, revoked: 0 });
   t.strictSame(pauses, [250_000, 250_000], 'a long round has a long rest');
+});
+
+t.test('a row that somebody else wrote is told, once', async (t) => {
+  const place = sqlitePlace(t);
+  const server = await startApp(t, place);
+  await joinedMachine(server, 'nas');
+  const lines: string[] = [];
+  const end = new AbortController();
+  let rests = 0;
+  const tampered = {
+    nowMs: () => 0,
+    async sleep() {
+      rests++;
+      if (rests === 1) await place.tamper("UPDATE machines SET name = 'san'");
+      if (rests === 4) await place.tamper("UPDATE machines SET name = 'nas'");
+      if (rests === 5) end.abort();
+    },
+  };
+  const rounds = new Rounds(server.app, tampered, { ...log, error: (line) => void lines.push(line) });
+  const counted: unknown[] = [];
+  const { sleep } = tampered;
+  tampered.sleep = async () => {
+    counted.push(rounds.counts);
+    await sleep();
+  };
+  await rounds.run(end.signal);
+  const one = { armed: 1, locked: 0, revoked: 0 };
+  t.strictSame(counted, [one, null, null, null, one]);
+  t.equal(lines.length, 1);
+  t.match(lines[0], /^cannot look who fell silent: .*machine/);
 });

@@ -1,0 +1,138 @@
+import { AppError, asAppError } from '../base/errors.ts';
+import { limits } from '../base/limits.ts';
+import { volumeName } from '../base/names.ts';
+import type { Files, Http } from '../base/ports.ts';
+import { type Config, emptyConfig } from '../config/config.ts';
+import { readConfig } from '../config/parse.ts';
+import type { Places } from '../handler/locate.ts';
+import { leavesOf, opensWith, type PinPolicy } from '../status/policy.ts';
+import { probe } from '../status/probe.ts';
+import { type ServerStatus, type ServerStatusWorld, serverStatus } from '../status/server.ts';
+import { ourEntries, type VolumeFacts, volumeFacts } from '../status/volume.ts';
+import { type TpmLook, unusedPcrs } from '../tpm/look.ts';
+import { credentialUses } from './credentials.ts';
+import type { Facts, TpmFacts } from './facts.ts';
+import { mountsIn } from './fstab.ts';
+import { type HeaderWorld, headerFacts } from './header-facts.ts';
+import { initramfsFacts } from './initramfs-facts.ts';
+import { type UnitFacts, type UnitWorld, unitFacts } from './unit-facts.ts';
+import { isPulledIn, UNIT_FOLDERS } from './unit-files.ts';
+
+/** All that the doctor looks at. */
+export interface DoctorWorld extends HeaderWorld, UnitWorld, ServerStatusWorld {
+  readonly http: Http;
+  readonly tpmLook: TpmLook;
+  /** Unix time. */
+  nowUnixMs(): number;
+}
+
+/** @param fstab path @throws AppError `bad-config`, `stopped` */
+export async function gather(
+  places: Places,
+  fstab: string,
+  world: DoctorWorld,
+  signal: AbortSignal,
+): Promise<Facts> {
+  const { files } = world;
+  const config = await configOrNone(places.etc, files);
+  const entries = await ourEntries(files, places.crypttab);
+  const volumes: VolumeFacts[] = [];
+  for (const entry of entries) {
+    if (Buffer.byteLength(entry.volume) > limits.volumeNameBytes) continue;
+    volumes.push(await volumeFacts(entry, volumeName(entry.volume), config, places, files));
+  }
+  const mounts = mountsIn((await files.read(fstab, limits.configBytes))?.toString() ?? '');
+  const pins = volumes.flatMap(({ used }) =>
+    used.flatMap(({ policy }) => (policy === null ? [] : leavesOf(policy))),
+  );
+  const folders = world.unitFolders ?? UNIT_FOLDERS;
+  // What takes long, side by side: the network, systemd, key derivation.
+  const [{ servers, answers, tpm }, units, headers, initramfs] = await Promise.all([
+    asked(pins, config, world, signal),
+    unitsOrFault(volumes, { crypttab: places.crypttab, fstab }, world, signal),
+    Promise.all(volumes.map((volume) => headerFacts(volume, places.etc, world, signal))),
+    initramfsFacts(entries, mounts, world, signal),
+  ]);
+  return {
+    crypttab: places.crypttab,
+    volumes,
+    headers,
+    mounts,
+    units,
+    bootedWithSystemd: (await files.mode('/run/systemd/system')) !== null,
+    keepaliveIsOn: await isPulledIn(files, folders, 'fetch-luks-key-keepalive.service'),
+    credentials: await credentialUses(files, folders),
+    answers,
+    tpm,
+    servers,
+    nowMs: world.nowUnixMs(),
+    initramfs,
+  };
+}
+
+/** What is wrong in config.yaml is told elsewhere: here what is right in it counts. */
+async function configOrNone(etc: string, files: Files): Promise<Config> {
+  const bytes = await files.read(`${etc}/config.yaml`, limits.configBytes).catch(() => null);
+  return (bytes === null ? null : readConfig(bytes.toString()).config) ?? emptyConfig;
+}
+
+async function asked(pins: readonly PinPolicy[], config: Config, world: DoctorWorld, signal: AbortSignal) {
+  const servers = await Promise.all(
+    [...config.servers].map(([name, settings]) =>
+      serverStatus(name, settings, kidsFor(pins, settings.pinSha256), world, signal),
+    ),
+  );
+  const serverOf = (pin: Buffer): ServerStatus | null =>
+    servers.find((one) => one.pinSha256.equals(pin)) ?? null;
+  const answers = new Map<PinPolicy, AppError | null>();
+  await Promise.all(
+    pins.map(async (pin) => answers.set(pin, await probe(pin, { ...world, serverOf }, signal))),
+  );
+  return { servers, answers, tpm: await tpmFacts(pins, world.tpmLook, signal) };
+}
+
+function kidsFor(pins: readonly PinPolicy[], server: Buffer): string[] {
+  return pins.flatMap((pin) => (pin.pin === 'remote' && pin.server.equals(server) ? [pin.kid] : []));
+}
+
+async function tpmFacts(
+  pins: readonly PinPolicy[],
+  look: TpmLook,
+  signal: AbortSignal,
+): Promise<TpmFacts | null> {
+  if (!pins.some(({ pin }) => pin === 'tpm2')) return null;
+  try {
+    const unused = new Map<PinPolicy, readonly number[]>();
+    for (const pin of pins) {
+      const selection = pin.pin === 'tpm2' ? pin.object.pcrs?.selection : undefined;
+      if (selection !== undefined) unused.set(pin, unusedPcrs(selection, await look.pcrs(selection, signal)));
+    }
+    return { properties: await look.properties(signal), unused };
+  } catch (thrown) {
+    if (signal.aborted) throw thrown;
+    // Why it does not answer, the pins that need it say.
+    return null;
+  }
+}
+
+async function unitsOrFault(
+  volumes: readonly VolumeFacts[],
+  tables: { readonly crypttab: string; readonly fstab: string },
+  world: DoctorWorld,
+  signal: AbortSignal,
+): Promise<UnitFacts | AppError> {
+  const ours = volumes.map((volume) => ({ entry: volume.entry, needsNetwork: needsNetwork(volume) }));
+  try {
+    return await unitFacts(ours, tables, world, signal);
+  } catch (thrown) {
+    if (signal.aborted || !(thrown instanceof AppError)) throw thrown;
+    return asAppError(thrown);
+  }
+}
+
+/** Whether no key comes from this machine alone. */
+function needsNetwork({ used, url }: VolumeFacts): boolean {
+  const policies = used.flatMap(({ policy }) => (policy === null ? [] : [policy]));
+  if (policies.length === 0) return url !== null;
+  return !policies.some((policy) => opensWith(policy, ({ pin }) => pin === 'tpm2'));
+}

@@ -1,0 +1,138 @@
+import type { KeyObject } from 'node:crypto';
+import { AppError, asAppError, failureLine } from '../base/errors.ts';
+import { limits } from '../base/limits.ts';
+import type { Clock, DurableFiles, Files, Logger } from '../base/ports.ts';
+import { type HeadJson, headFromJson, isSigned } from '../server/audit/heads.ts';
+
+export interface WitnessWorld {
+  readonly clock: Clock;
+  readonly files: Files;
+  readonly durable: DurableFiles;
+  readonly journal: Logger;
+  /** Milliseconds since 1970 (UTC), for the day on which a head was seen. */
+  wallMs(): number;
+}
+
+/** A head as it lies in the file: one line of JSON, which `luks-key-server audit verify --witness` reads as a head. */
+interface SeenHead extends HeadJson {
+  /** The day on which this machine saw it, `2026-11-24`. */
+  readonly seen: string;
+}
+
+/**
+ * Remembers where a server's audit log ended, so that nobody can cut it off or change its last record unnoticed, not
+ * even its operator. A log that was rewritten and then grown on is found by an operator who compares it with the file.
+ */
+export class HeadWitness {
+  readonly #server: string;
+  readonly #folder: string;
+  readonly #world: WitnessWorld;
+  /** Oldest first; null = the file has not been read yet. */
+  #seen: SeenHead[] | null = null;
+  #behindSinceMs: number | null = null;
+  #isForgedTold = false;
+  #isUnwrittenTold = false;
+
+  /** @param folder on a file system that is there before any volume of ours, as a suspended one would hang us */
+  constructor(server: string, folder: string, world: WitnessWorld) {
+    this.#server = server;
+    this.#folder = folder;
+    this.#world = world;
+  }
+
+  /**
+   * @param serverKey whose signature counts
+   * @returns what is wrong, once it has been told in the journal; null = nothing, or nothing new
+   */
+  async see(head: HeadJson | null, serverKey: KeyObject): Promise<string | null> {
+    const fault = await this.#faultOf(head, serverKey);
+    if (fault === null) return null;
+    const hint = 'was it restored from a backup? if not, somebody has rewritten it';
+    this.#world.journal.error(`${this.#server}: major alert: ${fault} (hint: ${hint})`);
+    return fault;
+  }
+
+  async #faultOf(head: HeadJson | null, serverKey: KeyObject): Promise<string | null> {
+    const seen = await this.#heads();
+    const last = seen.at(-1);
+    if (head !== null && !isSignedBy(head, serverKey)) {
+      const isNews = !this.#isForgedTold;
+      this.#isForgedTold = true;
+      return isNews ? `a head of its audit log, record ${head.seq}, that its key has not signed` : null;
+    }
+    this.#isForgedTold = false;
+    if (last === undefined) return head === null ? null : this.#keep(head, null);
+    if (head === null || head.seq < last.seq) {
+      this.#behindSinceMs ??= this.#world.clock.nowMs();
+      if (this.#world.clock.nowMs() - this.#behindSinceMs < limits.auditHeadLagMs) return null;
+      const fault = `its audit log ended with record ${last.seq}, and now with record ${head?.seq ?? 0}`;
+      return this.#keep(head, fault);
+    }
+    if (head.seq > last.seq) return this.#keep(head, null);
+    this.#behindSinceMs = null;
+    return head.hash === last.hash
+      ? null
+      : this.#keep(head, `record ${last.seq} of its audit log has changed`);
+  }
+
+  /** After a fault all begins anew; what had been seen before is kept beside it, the first time. */
+  #keep(head: HeadJson | null, fault: string | null): string | null {
+    this.#behindSinceMs = null;
+    const seen = new Date(this.#world.wallMs()).toISOString().slice(0, 10);
+    const before = this.#seen ?? [];
+    const earlier = fault === null ? before.filter((one) => one.seen !== seen) : [];
+    const added = head === null ? [] : [{ ...head, seen }];
+    this.#seen = [...earlier, ...added].slice(-limits.auditHeadsKept);
+    try {
+      const { durable } = this.#world;
+      durable.makeFolder(this.#folder);
+      const evidence = `${this.#path}.before`;
+      if (fault !== null && durable.size(evidence) === null) durable.replace(evidence, linesOf(before));
+      durable.replace(this.#path, linesOf(this.#seen));
+    } catch (thrown) {
+      this.#tellUnwritten(thrown);
+    }
+    return fault;
+  }
+
+  async #heads(): Promise<readonly SeenHead[]> {
+    if (this.#seen !== null) return this.#seen;
+    try {
+      const text = (await this.#world.files.read(this.#path, limits.auditHeadsBytes))?.toString() ?? '';
+      this.#seen = text.split('\n').flatMap((line) => (line === '' ? [] : [parseLine(line)]));
+    } catch (thrown) {
+      this.#tellUnwritten(thrown);
+      this.#seen = [];
+    }
+    return this.#seen;
+  }
+
+  /** It goes on in memory alone. */
+  #tellUnwritten(thrown: unknown): void {
+    if (this.#isUnwrittenTold) return;
+    this.#isUnwrittenTold = true;
+    const line = failureLine(asAppError(thrown));
+    this.#world.journal.warning(`${this.#server}: heads of its audit log: ${line}`);
+  }
+
+  get #path(): string {
+    return `${this.#folder}/${this.#server}`;
+  }
+}
+
+function isSignedBy(head: HeadJson, serverKey: KeyObject): boolean {
+  const parsed = headFromJson(head);
+  return parsed !== null && isSigned(parsed, [serverKey]);
+}
+
+function linesOf(heads: readonly SeenHead[]): Buffer {
+  return Buffer.from(heads.map((head) => `${JSON.stringify(head)}\n`).join(''));
+}
+
+function parseLine(line: string): SeenHead {
+  try {
+    const value: unknown = JSON.parse(line);
+    if (headFromJson(value) !== null) return value as SeenHead;
+  } catch {}
+  throw new AppError('bad-config', 'expected a signed head in each line; begun anew');
+}
