@@ -1,4 +1,3 @@
-import { resolve } from 'node:path';
 import { type ParseArgsConfig, parseArgs } from 'node:util';
 import { AppError } from '../base/errors.ts';
 import type { Places } from '../handler/locate.ts';
@@ -87,5 +86,6 @@ export function placesFrom(values: { readonly etc: string; readonly crypttab: st
 
 /** @returns null when no path was given */
 export function absolute(path: string | undefined): string | null {
-  return path === undefined ? null : resolve(path);
+  if (path === undefined) return null;
+  return path.startsWith('/') ? path : `${process.cwd()}/${path}`;
 }

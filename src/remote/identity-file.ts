@@ -68,14 +68,38 @@ async function decrypted(
 }
 
 /**
- * Encrypts to this machine's TPM, in any boot state, so that an update does not lose it.
- * @returns what to keep in the file
+ * To which PCRs: none, so that an update does not lose it. systemd 252 writes such a credential and then cannot read it
+ * ("TPM2 PCR bank invalid or not supported"); there it is PCR 16, for debugging, which nobody extends at boot (TCG PC
+ * Client Platform TPM Profile, PCR attributes).
+ */
+const PCRS = ['', '16'];
+
+/**
+ * Encrypts to this machine's TPM, in any boot state.
+ * @returns what to keep in the file: it was decrypted once
  * @throws AppError `unavailable` when the TPM cannot, `tool-missing`, `stopped`
  */
 export async function encryptIdentity(pem: Buffer, runner: Runner, signal: AbortSignal): Promise<Buffer> {
+  let failure: unknown;
+  for (const pcrs of PCRS) {
+    const credential = await encrypted(pem, pcrs, runner, signal);
+    try {
+      const again = await decrypted(credential, 'the new credential', runner, signal);
+      const isSame = again.equals(pem);
+      again.fill(0);
+      if (isSame) return credential;
+      failure = new AppError('unavailable', 'systemd-creds: what it encrypts does not decrypt to the same');
+    } catch (thrown) {
+      failure = thrown;
+    }
+  }
+  throw failure;
+}
+
+async function encrypted(pem: Buffer, pcrs: string, runner: Runner, signal: AbortSignal): Promise<Buffer> {
   const { status, stdout, stderr } = await runner.run(
     SYSTEMD_CREDS,
-    ['encrypt', '--with-key=tpm2', '--tpm2-pcrs=', `--name=${CREDENTIAL_NAME}`, '-', '-'],
+    ['encrypt', '--with-key=tpm2', `--tpm2-pcrs=${pcrs}`, `--name=${CREDENTIAL_NAME}`, '-', '-'],
     { stdin: pem, timeoutMs: limits.tpmToolTimeoutMs, maxOutputBytes: limits.childOutputBytes, signal },
   );
   if (status === 0) return stdout;
