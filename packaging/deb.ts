@@ -82,6 +82,8 @@ function contents({ executable, licences }: Product): Contents {
     // For root alone: what is sealed is no secret, what joins a server will be.
     'etc/fetch-luks-key/': { content: '', mode: 0o700 },
     'etc/fetch-luks-key/volumes/': { content: '', mode: 0o700 },
+    // The keep-alive daemon may write nowhere else below /etc.
+    'etc/fetch-luks-key/audit-heads/': { content: '', mode: 0o700 },
     ...manual('fetch-luks-key.1'),
     ...manual('fetch-luks-key.yaml.5'),
     'usr/share/bash-completion/completions/fetch-luks-key': {

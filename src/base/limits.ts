@@ -36,6 +36,8 @@ export const limits = {
   auditHeadsBytes: 32 * 1024,
   /** An announcement before a reboot: it never holds the reboot up for longer. */
   announceMs: 8_000,
+  /** What systemd has to do: a line for each unit of a machine that goes down. */
+  jobListBytes: 1024 * 1024,
   /** From the announcement until the next boot asks: what the server grants at most. */
   announcedRebootMs: 600_000,
   /** A watch stream without a word: the server sends a comment every 30 s. */
@@ -44,6 +46,8 @@ export const limits = {
   serverStatusMs: 5_000,
   /** A clock that shows less is wrong: 1 January 2026, when this program was written. Unix time. */
   earliestWallClockMs: 1_767_225_600_000,
+  /** Lines of the journal that are looked at for a volume: a year of boots with eight volumes. */
+  journalLines: 3_000,
   /** What `luks-key-server invite` prints. */
   invitationLineBytes: 1024,
   /** config.yaml, crypttab. */
@@ -60,6 +64,14 @@ export const limits = {
   tpmAbortGraceMs: 5_000,
   /** PCRs of one policy: tpm2-tools 5.4 (Debian 12) unseals with no more. */
   pcrsPerPolicy: 8,
+  /** A tpm2-pcr-signature.json: systemd-measure's for four boot phases in three banks is 7 KiB. */
+  pcrSignatureBytes: 1024 * 1024,
+  /** The PEM file of a policy key is 451 bytes; some write the key in clear before it. */
+  publicKeyBytes: 16 * 1024,
+  /** The firmware's log of measurements: 20 to 100 KiB, and the kernel gives it 64 to begin with. */
+  eventLogBytes: 4 * 1024 * 1024,
+  /** Events of which a sealed key keeps a mark of four bytes: Secure Boot's are a dozen; LUKS2 has 12 KiB for all its tokens. */
+  eventMarks: 128,
   /** Wait for the TPM lock: 64 volumes on a slow TPM, one after the other. */
   tpmLockWaitMs: 600_000,
   /** stdout and stderr of a child process: TPM tools print less than 4 KiB. */

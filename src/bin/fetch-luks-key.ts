@@ -3,6 +3,7 @@ import { limits } from '../base/limits.ts';
 import type { Locks } from '../base/ports.ts';
 import { main } from '../cli/main.ts';
 import type { World } from '../cli/world.ts';
+import { credentialsBySystemd } from '../creds/credentials.ts';
 import { takeConnection } from '../os/activation.ts';
 import { leaveProof, leftProof, order } from '../os/alive-files.ts';
 import { bootId } from '../os/boot-id.ts';
@@ -18,6 +19,7 @@ import { askSocket } from '../os/named-client.ts';
 import { serviceManager } from '../os/notify.ts';
 import { runner } from '../os/processes.ts';
 import { random } from '../os/random.ts';
+import { rest } from '../os/resident.ts';
 import { makeScratchFolder } from '../os/scratch-folder.ts';
 import { serverConnector } from '../os/server-connection.ts';
 import { print, readStandardInput, say, standardOutputIsTerminal } from '../os/standard-streams.ts';
@@ -43,13 +45,15 @@ const locks: Locks = {
   acquire: (...args) => locksIn(lockFolder(process.getuid?.() ?? 0, process.env)).acquire(...args),
 };
 
+const credentials = credentialsBySystemd(runner);
+
 const serverWorld: ServerWorld = {
   connector: serverConnector,
   bootId,
   leftProof,
   async identity(path, signal) {
     const { readIdentityFile } = await import('../remote/identity-file.ts');
-    const { certificate, key } = await readIdentityFile(path, { files, runner }, signal);
+    const { certificate, key } = await readIdentityFile(path, { files, credentials }, signal);
     return { clientCertificate: certificate, clientKey: key };
   },
 };
@@ -62,8 +66,9 @@ const world: World = {
   random,
   files,
   http,
-  tpm: tpmByTools({ runner, memoryFiles, locks }, { tcti: tpmDevice(process.env) }),
-  tpmLook: tpmLookByTools({ runner, memoryFiles, locks }, { tcti: tpmDevice(process.env) }),
+  tpm: tpmByTools({ runner, memoryFiles, locks, files }, { tcti: tpmDevice(process.env) }),
+  credentials,
+  tpmLook: tpmLookByTools({ runner, memoryFiles, locks, files }, { tcti: tpmDevice(process.env) }),
   scratchFolder: makeScratchFolder,
   nowUnixMs: Date.now,
   journal,
@@ -82,6 +87,7 @@ const world: World = {
     serverWorld,
     leftProof,
     order,
+    rest,
     ready: manager.ready,
     watchdogMs: manager.watchdogMs,
     alive: manager.alive,
@@ -89,7 +95,7 @@ const world: World = {
   durable: durableFiles,
   async encryptIdentity(pem) {
     const { encryptIdentity } = await import('../remote/identity-file.ts');
-    return await encryptIdentity(pem, runner, stop.signal);
+    return await encryptIdentity(pem, credentials, stop.signal);
   },
   signal: stop.signal,
   standardOutputIsTerminal,

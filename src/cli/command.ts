@@ -19,7 +19,7 @@ type Parsed<T extends Options> = ReturnType<
 >;
 
 /**
- * The arguments of a command with exactly `names.length` positionals.
+ * The arguments of a command with as many positionals as `names`, of which those in brackets may be missing.
  * @throws AppError `usage`
  */
 export function parseCommandLine<const T extends Options>(
@@ -44,7 +44,8 @@ export function parseCommandLine<const T extends Options>(
   const { values, positionals } = parsed;
   // Not what they are: one may be a secret that was meant for standard input.
   const got = positionals.length === 1 ? '1 argument' : `${positionals.length || 'no'} arguments`;
-  if (positionals.length !== names.length) {
+  const fewest = names.filter((name) => !name.startsWith('[')).length;
+  if (positionals.length < fewest || positionals.length > names.length) {
     throw usage(`expected ${names.length === 0 ? 'no arguments' : names.join(' and ')}, got ${got}`);
   }
   return { values, positionals };

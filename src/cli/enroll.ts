@@ -30,7 +30,7 @@ type Values = ReturnType<typeof parseCommandLine<typeof options>>['values'];
 
 export const enrollCommand: Command = {
   name: 'enroll',
-  summary: 'make a volume open by itself: keyslot, sealed key, crypttab, proof',
+  summary: 'make a volume open by itself, and prove that it does',
   help: `usage: fetch-luks-key enroll VOLUME [--tpm2] [--remote NAME]... [--tang URL]...
                              [--require K] [OPTIONS]
 

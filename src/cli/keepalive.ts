@@ -1,13 +1,13 @@
 import { AppError } from '../base/errors.ts';
 import { loadConfig } from '../config/load.ts';
-import { HeadWitness } from '../keepalive/head-witness.ts';
+import { HeadWitness, headsFolder } from '../keepalive/head-witness.ts';
 import { ServerKeepalive } from '../keepalive/keep-alive.ts';
 import { type Command, etcOption, parseCommandLine } from './command.ts';
 import type { World } from './world.ts';
 
 export const keepaliveCommand: Command = {
   name: 'keepalive',
-  summary: 'keep this machine alive towards its servers; started by systemd',
+  summary: 'keep this machine alive at its servers; started by systemd',
   help: `usage: fetch-luks-key keepalive [--etc DIR]
 
 Tells every server that config.yaml names that this machine lives, with the
@@ -35,7 +35,7 @@ example:
       signal: world.signal,
     };
     const all = [...servers].map(([name, settings]) => {
-      const witness = new HeadWitness(name, `${values.etc}/audit-heads`, world.keepalive);
+      const witness = new HeadWitness(name, headsFolder(values.etc), world.keepalive);
       return new ServerKeepalive({ name, settings, witness, ...common });
     });
     world.keepalive.ready();

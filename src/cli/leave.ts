@@ -2,6 +2,7 @@ import { AppError } from '../base/errors.ts';
 import { limits } from '../base/limits.ts';
 import { withServer } from '../config/edit.ts';
 import { loadConfig } from '../config/load.ts';
+import { headsFolder } from '../keepalive/head-witness.ts';
 import { type Command, etcOption, parseCommandLine } from './command.ts';
 
 export const leaveCommand: Command = {
@@ -31,6 +32,9 @@ example:
     world.durable.append(`${file}.new`, withServer(text, name, null).trimEnd().split('\n'));
     world.durable.rename(`${file}.new`, file);
     world.durable.remove(settings.identity);
+    // Another server of that name has another log.
+    const heads = `${headsFolder(values.etc)}/${name}`;
+    if (world.durable.size(heads) !== null) world.durable.remove(heads);
     world.print(`left ${name}\n`);
     return 0;
   },

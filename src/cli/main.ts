@@ -17,8 +17,10 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   join: async () => (await import('./join.ts')).joinCommand,
   leave: async () => (await import('./leave.ts')).leaveCommand,
   keepalive: async () => (await import('./keepalive.ts')).keepaliveCommand,
+  'announce-reboot': async () => (await import('./announce-reboot.ts')).announceRebootCommand,
   act: async () => (await import('./act.ts')).actCommand,
   check: async () => (await import('./check.ts')).checkCommand,
+  predict: async () => (await import('./predict.ts')).predictCommand,
   doctor: async () => (await import('./doctor.ts')).doctorCommand,
 };
 
@@ -68,7 +70,7 @@ async function overview(): Promise<string> {
 Opens the keys of encrypted volumes for systemd-cryptsetup: with the TPM, with
 Tang servers, with k of n of them, or from a URL.
 
-${all.map(({ name, summary }) => `  ${name.padEnd(9)} ${summary}`).join('\n')}
+${all.map(({ name, summary }) => `  ${name.padEnd(15)} ${summary}`).join('\n')}
 
   --help, --version; COMMAND --help explains a command, with an example
 

@@ -21,7 +21,7 @@ const options = {
 
 export const recoveryKeyCommand: Command = {
   name: 'recovery-key',
-  summary: 'a key to write down, for the day when nothing else opens the volume',
+  summary: 'a key to write down, for when nothing else opens a volume',
   help: `usage: fetch-luks-key recovery-key VOLUME [OPTIONS]
 
 Adds a keyslot with a random key of 64 letters, and shows it this once: as text,

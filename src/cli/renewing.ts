@@ -6,6 +6,7 @@ import type { Policy } from '../enroll/policy.ts';
 import { type EnrolRecord, enrolledOf } from '../enroll/record.ts';
 import { findTarget } from '../enroll/target.ts';
 import type { Places } from '../handler/locate.ts';
+import { findInCrypttab } from '../luks/crypttab.ts';
 import { make, unitReport } from './enrolling.ts';
 import type { World } from './world.ts';
 
@@ -50,7 +51,8 @@ export async function renew(
 ): Promise<Renewed> {
   const { old, policy, key, keyIsKept, passphrase, editCrypttab, trusting } = renewal;
   const { volume, device, uuid, socket, store } = old;
-  const target = await findTarget(volume, places.crypttab, device, world.files);
+  const entry = await findInCrypttab(world.files, places.crypttab, volume);
+  const target = await findTarget(volume, places.crypttab, entry === null ? device : null, world.files);
   if (target.uuid !== uuid) {
     throw new AppError('refused', `${target.device}: expected the LUKS volume ${uuid}, got ${target.uuid}`);
   }

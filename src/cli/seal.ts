@@ -13,7 +13,7 @@ export const sealCommand: Command = {
 Seals standard input to a policy, in the calling convention and the format of
 'clevis encrypt'. All of standard input is the secret: a final newline counts.
 
-  PIN      tpm2, tang, remote or sss
+  PIN      tpm2, tang, remote, systemd-creds or sss
   CONFIG   the pin's configuration, JSON; for
 
     tpm2   {"pcr_bank": "sha256", "pcr_ids": "7", "pcr_digest": BASE64URL}
@@ -25,6 +25,9 @@ Seals standard input to a policy, in the calling convention and the format of
            With neither thp nor adv the thumbprints are shown, and you decide.
     remote {"server": NAME, "crv": "P-256"}
            A key server that this machine has joined; P-521 on request.
+    systemd-creds {"with-key": "host+tpm2", "tpm2-pcrs": "7+11",
+            "name": NAME, "not-after": TIME}
+           Systemd's encrypted credential around the key; all optional.
     sss    {"t": K, "pins": {PIN: CONFIG-OR-LIST, ...}}
            K of the pins are needed to open it; without t, one.
 

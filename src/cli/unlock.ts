@@ -23,7 +23,8 @@ export async function unlock(
   file: string | undefined,
   world: World,
 ): Promise<Secret> {
-  const opened = file === undefined ? await openNow(volume, places, world, world.signal) : null;
+  const tryKeys = () => openNow(volume, places, world, world.signal);
+  const opened = file === undefined ? await sayingIfSlow('trying its sealed keys', world, tryKeys) : null;
   if (opened !== null && (await keyslots.opens(opened, world.signal))) return opened;
   opened?.wipe();
   return await askUntil((passphrase) => keyslots.opens(passphrase, world.signal), keyslots.path, file, world);

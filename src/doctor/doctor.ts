@@ -24,13 +24,13 @@ export function diagnose(facts: Facts): Finding[] {
   ];
 }
 
-function unitFindings({ units, bootedWithSystemd, volumes }: Facts): Finding[] {
+function unitFindings({ units, mounts, bootedWithSystemd, volumes }: Facts): Finding[] {
   if (volumes.length === 0) return [];
   if (units instanceof AppError) {
     const what = `whether the units are there, and start in the right order, could not be looked at: ${units.message}`;
     return [finding('units-not-checked', 'systemd', what, 'run it as root, where systemd is installed')];
   }
-  const found = checkUnits(units);
+  const found = checkUnits(units, mounts);
   if (bootedWithSystemd) return found;
   const what = 'this system was not booted with systemd: what is said of units is about a boot with it';
   return [

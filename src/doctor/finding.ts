@@ -51,6 +51,7 @@ export const severityOf = {
   'tpm-full': 'weakens',
   'machine-locked': 'weakens',
   'machine-revoked': 'weakens',
+  'machine-unknown': 'weakens',
   'server-unreachable': 'weakens',
   'server-other-key': 'weakens',
   'keepalive-off': 'weakens',

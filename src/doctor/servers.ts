@@ -51,7 +51,7 @@ function checkState({ name, url, state, fault }: ServerStatus): Finding[] {
     ];
   }
   if (code === 'refused')
-    return [finding('machine-revoked', name, message, hint ?? 'join again, seal again')];
+    return [finding('machine-unknown', name, message, hint ?? 'join again, seal again')];
   return [
     finding(
       'server-unreachable',

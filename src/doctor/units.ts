@@ -1,3 +1,4 @@
+import type { Mount } from './facts.ts';
 import { type Finding, finding } from './finding.ts';
 import type { Chain, HandlerFacts, SocketFacts, UnitFacts, VolumeOrder } from './unit-facts.ts';
 
@@ -6,12 +7,12 @@ const INSTALL_AGAIN =
   'install the package fetch-luks-key again, and take your own units out of /etc/systemd/system';
 
 /** Whether the units are there, and start in an order in which the volumes can open. */
-export function checkUnits(facts: UnitFacts): Finding[] {
+export function checkUnits(facts: UnitFacts, mounts: readonly Mount[]): Finding[] {
   return [
     ...facts.sockets.flatMap(checkSocket),
     ...checkHandler(facts.handler, facts.sockets),
     ...facts.cycles.filter(isOurs).map(cycle),
-    ...facts.volumes.flatMap((volume) => [...checkVolume(volume, facts), ...checkStarted(volume)]),
+    ...facts.volumes.flatMap((volume) => [...checkVolume(volume, facts), ...checkStarted(volume, mounts)]),
   ];
 }
 
@@ -99,11 +100,14 @@ function checkVolume(volume: VolumeOrder, { cycles }: UnitFacts): Finding[] {
   return findings;
 }
 
-function checkStarted({ entry: { volume, options }, isGenerated, isStarted }: VolumeOrder): Finding[] {
-  if (isStarted || !isGenerated || options.includes('noauto')) return [];
+function checkStarted(volume: VolumeOrder, mounts: readonly Mount[]): Finding[] {
+  const { entry, isGenerated, isStarted } = volume;
+  // In a container systemd passes over the devices that fstab mounts.
+  const isMounted = mounts.some((one) => one.volume === entry.volume && !one.options.includes('noauto'));
+  if (isStarted || isMounted || !isGenerated || entry.options.includes('noauto')) return [];
   const what =
     'it has _netdev, remote-cryptsetup.target is not enabled, and nothing mounts it at boot: it is never opened';
-  return [finding('remote-target-off', volume, what, 'systemctl enable remote-cryptsetup.target')];
+  return [finding('remote-target-off', entry.volume, what, 'systemctl enable remote-cryptsetup.target')];
 }
 
 /** `a → b → a`, each waits for the next. */

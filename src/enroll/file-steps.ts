@@ -1,6 +1,7 @@
 import { AppError } from '../base/errors.ts';
 import { limits } from '../base/limits.ts';
 import { commitmentsPath } from '../handler/committed.ts';
+import { parseCrypttab } from '../luks/crypttab.ts';
 import { withoutEdit } from '../luks/crypttab-edit.ts';
 import { commitmentLines, type Doing, type EnrolStep, withCommitment } from './context.ts';
 import { reload, systemdRuns } from './units.ts';
@@ -66,7 +67,13 @@ export const editCrypttab: EnrolStep = {
     const { path } = record.crypttab;
     const now = await world.files.read(path, limits.configBytes);
     const before = now === null ? null : withoutEdit(now, record.crypttab);
-    if (before === null) return;
+    if (before === null) {
+      const { entries } = parseCrypttab(now?.toString() ?? '');
+      const entry = entries.find(({ volume }) => volume === record.volume);
+      const isOurs = entry?.keyFile === record.socket;
+      if (isOurs) world.say(`note: ${path}:${entry.line}: changed since, so it goes on naming the socket`);
+      return;
+    }
     world.durable.replace(path, before);
     if (await systemdRuns(world)) await reload(world, signal);
   },

@@ -9,6 +9,7 @@ import type { Places } from '../handler/locate.ts';
 import { commitmentLine, commitTo } from '../luks/commitment.ts';
 import { type CrypttabEdit, checkOptions, withKeyFile } from '../luks/crypttab-edit.ts';
 import { freeId } from '../luks/keyslots.ts';
+import { refuseEarly } from './early.ts';
 import { type Policy, withThumbprints } from './policy.ts';
 import type { EnrolRecord } from './record.ts';
 import type { Target } from './target.ts';
@@ -36,7 +37,7 @@ export interface Plan extends Wishes {
 }
 
 /**
- * @throws AppError `refused` (no free keyslot or token); `bad-config` (the handler would look elsewhere, or crypttab's
+ * @throws AppError `refused` (no free keyslot or token; opened in the initramfs); `bad-config` (the handler would look elsewhere, or crypttab's
  *   options do not fit a socket)
  */
 export async function planFor(target: Target, wishes: Wishes, files: Files): Promise<Plan> {
@@ -48,7 +49,8 @@ export async function planFor(target: Target, wishes: Wishes, files: Files): Pro
     throw shadowed(volume, `its url: in ${places.etc}/config.yaml`, 'take it out');
   }
   if (file !== null && !inFile) throw shadowed(volume, path, 'give --file to replace it, or remove it');
-  if (entry !== null) checkOptions(entry.options, `${places.crypttab}:${entry.line}`);
+  if (wishes.editCrypttab) await refuseEarly(target, files);
+  if (entry !== null && wishes.editCrypttab) checkOptions(entry.options, `${places.crypttab}:${entry.line}`);
   const takenTokens = metadata.tokens.map(({ id }) => id);
   const wanted = {
     volume,

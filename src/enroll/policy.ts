@@ -29,7 +29,7 @@ export interface Policy {
 const TPM_ALONE =
   'tpm2 alone protects the disk, not the machine: whoever takes the whole machine has a disk that opens by itself';
 const NEEDS_SERVER =
-  'without its server this volume opens by another keyslot only: keep a passphrase of it where the machine is not';
+  'without its server this volume opens by another keyslot only: keep a passphrase or a recovery key of it where the machine is not';
 
 /** @throws AppError `usage` */
 export function policyOf({ tpm2, remotes, tangs, require: required }: PinChoice): Policy {

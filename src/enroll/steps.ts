@@ -52,7 +52,7 @@ export async function runSteps<Doing extends Undoing, Undoing>(
     if (failures.length === 0) throw error;
     throw new AppError(error.code, `${error.message}; not all could be undone: ${failures.join('; ')}`, {
       cause: error,
-      hint: 'the next enroll of this volume tries again to undo it',
+      hint: 'the next command that changes its keys tries again',
     });
   }
 }

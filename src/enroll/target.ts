@@ -54,5 +54,12 @@ export async function findTarget(
       );
     }
   }
-  return { volume, device: path, uuid, metadata, crypttab: bytes, entry };
+  const lasting = entry === null ? await lastingName(path, uuid, files) : path;
+  return { volume, device: lasting, uuid, metadata, crypttab: bytes, entry };
+}
+
+/** A disk may get another name at each boot; by its UUID udev finds it again. */
+async function lastingName(path: string, uuid: string, files: Files): Promise<string> {
+  const byUuid = `/dev/disk/by-uuid/${uuid}`;
+  return path.startsWith('/dev/') && (await files.mode(byUuid)) !== null ? byUuid : path;
 }

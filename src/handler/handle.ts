@@ -5,6 +5,7 @@ import type { VolumeName } from '../base/names.ts';
 import type { Clock, Connection, Files, Http, Logger, Random } from '../base/ports.ts';
 import { settingsFor } from '../config/config.ts';
 import { loadConfig } from '../config/load.ts';
+import type { Credentials } from '../creds/credentials.ts';
 import { keyServersOf } from '../remote/key-servers.ts';
 import type { ServerWorld } from '../remote/server-world.ts';
 import type { Tpm } from '../tpm/tpm.ts';
@@ -22,6 +23,7 @@ export interface HandlerWorld {
   readonly files: Files;
   readonly http: Http;
   readonly tpm: Tpm;
+  readonly credentials: Credentials;
   readonly journal: Logger;
   readonly serverWorld: ServerWorld;
   readonly leaveProof: LeaveProof;

@@ -1,8 +1,10 @@
-import type { KeyObject } from 'node:crypto';
 import { AppError, asAppError, failureLine } from '../base/errors.ts';
 import { limits } from '../base/limits.ts';
 import type { Clock, DurableFiles, Files, Logger } from '../base/ports.ts';
+import type { ServerConnection } from '../base/server-connection.ts';
 import { type HeadJson, headFromJson, isSigned } from '../server/audit/heads.ts';
+
+type ServerKey = ServerConnection['serverKey'];
 
 export interface WitnessWorld {
   readonly clock: Clock;
@@ -12,6 +14,9 @@ export interface WitnessWorld {
   /** Milliseconds since 1970 (UTC), for the day on which a head was seen. */
   wallMs(): number;
 }
+
+/** Folder of the heads, below /etc: that is there before any volume of ours, so a suspended one cannot hang us. */
+export const headsFolder = (etc: string) => `${etc}/audit-heads`;
 
 /** A head as it lies in the file: one line of JSON, which `luks-key-server audit verify --witness` reads as a head. */
 interface SeenHead extends HeadJson {
@@ -33,7 +38,7 @@ export class HeadWitness {
   #isForgedTold = false;
   #isUnwrittenTold = false;
 
-  /** @param folder on a file system that is there before any volume of ours, as a suspended one would hang us */
+  /** @param folder `headsFolder` */
   constructor(server: string, folder: string, world: WitnessWorld) {
     this.#server = server;
     this.#folder = folder;
@@ -44,7 +49,7 @@ export class HeadWitness {
    * @param serverKey whose signature counts
    * @returns what is wrong, once it has been told in the journal; null = nothing, or nothing new
    */
-  async see(head: HeadJson | null, serverKey: KeyObject): Promise<string | null> {
+  async see(head: HeadJson | null, serverKey: ServerKey): Promise<string | null> {
     const fault = await this.#faultOf(head, serverKey);
     if (fault === null) return null;
     const hint = 'was it restored from a backup? if not, somebody has rewritten it';
@@ -52,7 +57,7 @@ export class HeadWitness {
     return fault;
   }
 
-  async #faultOf(head: HeadJson | null, serverKey: KeyObject): Promise<string | null> {
+  async #faultOf(head: HeadJson | null, serverKey: ServerKey): Promise<string | null> {
     const seen = await this.#heads();
     const last = seen.at(-1);
     if (head !== null && !isSignedBy(head, serverKey)) {
@@ -86,7 +91,7 @@ export class HeadWitness {
     try {
       const { durable } = this.#world;
       durable.makeFolder(this.#folder);
-      const evidence = `${this.#path}.before`;
+      const evidence = `${this.#path}~`;
       if (fault !== null && durable.size(evidence) === null) durable.replace(evidence, linesOf(before));
       durable.replace(this.#path, linesOf(this.#seen));
     } catch (thrown) {
@@ -120,7 +125,7 @@ export class HeadWitness {
   }
 }
 
-function isSignedBy(head: HeadJson, serverKey: KeyObject): boolean {
+function isSignedBy(head: HeadJson, serverKey: ServerKey): boolean {
   const parsed = headFromJson(head);
   return parsed !== null && isSigned(parsed, [serverKey]);
 }

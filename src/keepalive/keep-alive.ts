@@ -112,6 +112,7 @@ export class ServerKeepalive {
     while (!this.#signal.aborted) {
       const leaseLeftMs = await this.#tellAlive(connection);
       well();
+      this.#world.rest();
       await this.#nap.sleep(pauseMs(leaseLeftMs, this.#world.random));
     }
   }

@@ -18,6 +18,8 @@ export interface KeepaliveWorld extends WitnessWorld {
   leftProof(serverPin: Buffer): Promise<LeftProof | null>;
   /** Has the unit that may do so act. @throws AppError `unavailable` */
   order(verdict: Verdict): void;
+  /** Gives memory back that a daemon at rest does not need. */
+  rest(): void;
   /** Tells systemd that this daemon has started (sd_notify(3)). */
   ready(): void;
   /** Tells systemd that it is well, at least this often; null = nobody asks. */

@@ -9,6 +9,7 @@ import { AppError, type ErrorCode } from '../base/errors.ts';
  */
 const { functions: libc } = dlopen(null, {
   memfd_create: { arguments: ['pointer', 'u32'], return: 'i32' },
+  madvise: { arguments: ['u64', 'u64', 'i32'], return: 'i32' },
   flock: { arguments: ['i32', 'i32'], return: 'i32' },
   poll: { arguments: ['pointer', 'u64', 'i32'], return: 'i32' },
   getpeername: { arguments: ['i32', 'pointer', 'pointer'], return: 'i32' },
@@ -40,6 +41,16 @@ export function memfdCreate(name: string): number {
   const fd = libc.memfd_create(getRawPointer(Buffer.from(`${name}\0`)), MFD_CLOEXEC);
   if (fd < 0) throw failed('memfd_create', 'unavailable', getInt32(errnoLocation));
   return fd;
+}
+
+/**
+ * Takes pages out of this process (madvise(2), MADV_DONTNEED): what is read there again comes from the file again.
+ * @param from address of a whole mapping of a file, in which this process has changed nothing
+ * @param length bytes
+ */
+export function unmapPages(from: bigint, length: bigint): void {
+  const MADV_DONTNEED = 4;
+  libc.madvise(from, length, MADV_DONTNEED);
 }
 
 /**

@@ -1,9 +1,10 @@
 import type { Files, Http, Random } from '../base/ports.ts';
 import type { Secret } from '../base/secret.ts';
+import type { Credentials } from '../creds/credentials.ts';
 import type { Jwe } from '../jwe/compact.ts';
 import type { Tpm } from '../tpm/tpm.ts';
 
-export const pinNames = ['tpm2', 'tang', 'remote', 'sss'] as const;
+export const pinNames = ['tpm2', 'tang', 'remote', 'systemd-creds', 'sss'] as const;
 export type PinName = (typeof pinNames)[number];
 
 /** One pin of a sealed key, for config.yaml's `allow` and for people. */
@@ -52,6 +53,7 @@ export interface OpenContext {
   readonly http: Http;
   readonly random: Random;
   readonly servers: KeyServers;
+  readonly credentials: Credentials;
   /**
    * Runs `once`, and runs it again after a pause while it throws `unavailable` or `waiting`, until the caller's
    * patience ends.
@@ -69,6 +71,7 @@ export interface SealContext {
   readonly random: Random;
   readonly files: Files;
   readonly servers: KeyServers;
+  readonly credentials: Credentials;
   /** The secret that is sealed in the end, of which a nested pin gets a share. */
   readonly whole: Secret;
   readonly signal: AbortSignal;

@@ -5,10 +5,11 @@ import { damaged, isObject, parseCompact, shown } from '../jwe/compact.ts';
 import { type Pin, pinNames, type SealContext, type SealedKey } from './pin.ts';
 import { remote } from './remote.ts';
 import { sss } from './sss.ts';
+import { systemdCreds } from './systemd-creds.ts';
 import { tang } from './tang.ts';
 import { tpm2 } from './tpm2.ts';
 
-const pins: readonly Pin[] = [tpm2, tang, remote, sss];
+const pins: readonly Pin[] = [tpm2, tang, remote, systemdCreds, sss];
 
 /**
  * Reads a sealed key with all that is nested in it.

@@ -1,7 +1,10 @@
 import { fromBase64url, toBase64url } from '../base/bytes.ts';
-import { damaged, shown } from '../jwe/compact.ts';
+import { damaged, isObject, shown } from '../jwe/compact.ts';
+import { MARK_BYTES, type Marks } from '../tpm/measured.ts';
 import { parentKeys } from '../tpm/parents.ts';
 import { hashes, hashNames, isHashName, type PcrSelection, parsePcrIds } from '../tpm/pcrs.ts';
+import { policyKey } from '../tpm/policy-key.ts';
+import type { SignedPcrs } from '../tpm/signed.ts';
 import { isSealedPrivate, isSealedPublic, parseStorageKey } from '../tpm/structures.ts';
 import type { PcrBinding, SealedObject } from '../tpm/tpm.ts';
 
@@ -14,17 +17,33 @@ import type { PcrBinding, SealedObject } from '../tpm/tpm.ts';
  *
  * Ours, for an object under the persistent standard storage key:
  * `srk` (that key as a serialized ESYS_TR, base64url), `jwk_pub`, `jwk_priv`; with a PCR policy also `pcr_bank`,
- * `pcr_ids` and `pcrs`, the values sealed to: `{"7": base64url}`. No `hash` and no `key`, without which
+ * `pcr_ids` and `pcrs`, the values sealed to: `{"7": base64url}`, and where the firmware's log told it `events`, the
+ * first four bytes of each digest that was measured into them: `{"7": base64url}`; with signed PCRs also `pcr_bank`, `public_key` (the
+ * policy key's modulus, base64url) and `public_key_pcrs` (`"11"`). No `hash` and no `key`, without which
  * `clevis decrypt` refuses at once, rather than trying the wrong parent.
+ *
+ * Where the signatures are it does not say: who writes to the header must not choose what root reads.
  */
 export function writeHeader(object: SealedObject): Record<string, unknown> {
-  const { parent, pcrs } = object;
+  const { parent, pcrs, signed, marks = new Map() } = object;
   const objects = { jwk_pub: toBase64url(object.publicArea), jwk_priv: toBase64url(object.privateArea) };
   const policy =
     pcrs === null ? {} : { pcr_bank: pcrs.selection.bank, pcr_ids: pcrs.selection.ids.join(',') };
   if (parent.kind === 'primary') return { hash: parent.hash, key: parent.key, ...policy, ...objects };
   const values = pcrs?.values == null ? {} : { pcrs: valuesToJson(pcrs.selection, pcrs.values) };
-  return { srk: toBase64url(parent.key.serialized), ...policy, ...values, ...objects };
+  const authority = signed === null ? {} : signedToJson(signed);
+  const events =
+    marks.size === 0
+      ? {}
+      : { events: Object.fromEntries([...marks].map(([pcr, bytes]) => [pcr, toBase64url(bytes)])) };
+  return {
+    srk: toBase64url(parent.key.serialized),
+    ...policy,
+    ...authority,
+    ...values,
+    ...events,
+    ...objects,
+  };
 }
 
 /** @throws AppError `damaged` */
@@ -36,7 +55,22 @@ export function readHeader(own: Readonly<Record<string, unknown>>): SealedObject
   const selection = readSelection(own);
   const parent = own.srk === undefined ? readPrimary(own) : readStorageKey(own);
   const values = parent.kind === 'storage-key' && selection !== null ? readValues(own, selection) : null;
-  return { parent, publicArea, privateArea, pcrs: selection === null ? null : { selection, values } };
+  const pcrs = selection === null ? null : { selection, values };
+  return { parent, publicArea, privateArea, pcrs, signed: readSigned(own), marks: readMarks(own) };
+}
+
+function readMarks(own: Readonly<Record<string, unknown>>): Marks {
+  if (own.events === undefined) return new Map();
+  const expected = `PCRs with a multiple of ${MARK_BYTES} bytes each as base64url`;
+  if (!isObject(own.events)) throw wrong(own, 'events', expected);
+  const marks = Object.entries(own.events).map(([id, text]): [number, Buffer] => {
+    const bytes = typeof text === 'string' ? fromBase64url(text) : null;
+    const [pcr, ...more] = parsePcrIds(id) ?? [];
+    if (pcr === undefined || more.length > 0 || bytes === null || bytes.length % MARK_BYTES !== 0)
+      throw wrong(own, 'events', expected);
+    return [pcr, bytes];
+  });
+  return new Map(marks);
 }
 
 function readPrimary(own: Readonly<Record<string, unknown>>): SealedObject['parent'] {
@@ -56,14 +90,35 @@ function readStorageKey(own: Readonly<Record<string, unknown>>): SealedObject['p
   return { kind: 'storage-key', key };
 }
 
-function readSelection(own: Readonly<Record<string, unknown>>): PcrSelection | null {
-  const { pcr_ids: list, pcr_bank: bank } = own;
+function readSelection(
+  own: Readonly<Record<string, unknown>>,
+  field: 'pcr_ids' | 'public_key_pcrs' = 'pcr_ids',
+): PcrSelection | null {
+  const { [field]: list, pcr_bank: bank } = own;
   if (list === undefined) return null;
   const ids = parsePcrIds(list);
-  if (ids === null) throw wrong(own, 'pcr_ids', 'numbers from 0 to 23 with commas between');
+  if (ids === null) throw wrong(own, field, 'numbers from 0 to 23 with commas between');
   if (ids.length === 0) return null;
   if (!isHashName(bank)) throw wrong(own, 'pcr_bank', `one of ${hashNames.join(', ')}`);
   return { bank, ids };
+}
+
+function readSigned(own: Readonly<Record<string, unknown>>): SignedPcrs | null {
+  if (own.public_key === undefined) return null;
+  if (own.srk === undefined) throw wrong(own, 'public_key', 'nothing without srk');
+  const key = policyKey(bytesField(own, 'public_key'));
+  if (key === null) throw wrong(own, 'public_key', 'the modulus of an RSA key of 2048 bits');
+  const selection = readSelection(own, 'public_key_pcrs');
+  if (selection === null) throw wrong(own, 'public_key_pcrs', 'PCRs beside public_key');
+  return { key, selection };
+}
+
+function signedToJson({ key, selection }: SignedPcrs): Record<string, string> {
+  return {
+    pcr_bank: selection.bank,
+    public_key: toBase64url(key.modulus),
+    public_key_pcrs: selection.ids.join(','),
+  };
 }
 
 function readValues(

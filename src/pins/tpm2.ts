@@ -1,12 +1,15 @@
 import { fromBase64url, toBase64url } from '../base/bytes.ts';
+import type { Files } from '../base/ports.ts';
 import { Secret } from '../base/secret.ts';
 import { damaged, isObject, type Jwe } from '../jwe/compact.ts';
 import { CONTENT_KEY_BYTES, decryptContent, encryptCompact } from '../jwe/content.ts';
+import { type Marks, marksOf, readEventLog } from '../tpm/measured.ts';
 import type { SealedObject } from '../tpm/tpm.ts';
 import { pinHeader } from './header.ts';
 import type { OpenContext, Pin } from './pin.ts';
 import { readConfig } from './tpm2-config.ts';
 import { readHeader, writeHeader } from './tpm2-header.ts';
+import { readPublicKey } from './tpm2-public-key.ts';
 
 /**
  * The content key is inside an object that only this machine's TPM unseals, and only while the chosen PCRs have the
@@ -28,14 +31,21 @@ export const tpm2: Pin = {
   },
 
   async seal(config, secret, context) {
-    const plan = readConfig(config);
+    const { plan, publicKey } = readConfig(config);
+    const signed = publicKey === null ? null : await readPublicKey(publicKey, context.files);
     using contentKey = new Secret(context.random.bytes(CONTENT_KEY_BYTES));
     using jwk = writeJwk(contentKey);
-    const object = await context.tpm.seal(jwk, plan, context.signal);
-    const header = { alg: 'dir', clevis: { pin: 'tpm2', tpm2: writeHeader(object) } };
+    const object = await context.tpm.seal(jwk, { ...plan, signed }, context.signal);
+    const own = writeHeader({ ...object, marks: await marksFor(object, context.files) });
+    const header = { alg: 'dir', clevis: { pin: 'tpm2', tpm2: own } };
     return encryptCompact(header, contentKey, secret, context.random);
   },
 };
+
+async function marksFor({ pcrs }: SealedObject, files: Pick<Files, 'read'>): Promise<Marks> {
+  const events = pcrs === null ? null : await readEventLog(files);
+  return pcrs === null || events === null ? new Map() : marksOf(events, pcrs);
+}
 
 async function open(
   jwe: Jwe,

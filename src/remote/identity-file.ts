@@ -1,11 +1,12 @@
-import { AppError } from '../base/errors.ts';
+import { AppError, asAppError } from '../base/errors.ts';
 import { limits } from '../base/limits.ts';
-import type { Files, Runner } from '../base/ports.ts';
+import type { Files } from '../base/ports.ts';
+import { Secret } from '../base/secret.ts';
+import type { Credentials } from '../creds/credentials.ts';
 import { type Identity, identityFromPem } from '../identity/identity.ts';
 
 /** Bound into the credential: one of another name does not open (systemd-creds(1), `--name=`). */
 export const CREDENTIAL_NAME = 'fetch-luks-key-identity';
-const SYSTEMD_CREDS = '/usr/bin/systemd-creds';
 
 /**
  * This machine's identity towards one server: PEM in a credential that systemd-creds has encrypted to the TPM, or as it
@@ -15,7 +16,7 @@ const SYSTEMD_CREDS = '/usr/bin/systemd-creds';
  */
 export async function readIdentityFile(
   path: string,
-  { files, runner }: { readonly files: Files; readonly runner: Runner },
+  { files, credentials }: { readonly files: Files; readonly credentials: Credentials },
   signal: AbortSignal,
 ): Promise<Identity> {
   const bytes = await files.read(path, limits.identityBytes);
@@ -31,12 +32,8 @@ export async function readIdentityFile(
     }
     return identityFromPem(bytes, path);
   }
-  const pem = await decrypted(bytes, path, runner, signal);
-  try {
-    return identityFromPem(pem, path);
-  } finally {
-    pem.fill(0);
-  }
+  using pem = await decrypted(bytes, path, credentials, signal);
+  return identityFromPem(pem.reveal(), path);
 }
 
 /** Whether the file's own bytes say that nothing protects it. */
@@ -47,24 +44,20 @@ export function isPlain(bytes: Buffer): boolean {
 async function decrypted(
   credential: Buffer,
   path: string,
-  runner: Runner,
+  credentials: Credentials,
   signal: AbortSignal,
-): Promise<Buffer> {
-  const { status, stdout, stderr } = await runner.run(
-    SYSTEMD_CREDS,
-    ['decrypt', `--name=${CREDENTIAL_NAME}`, '--newline=no', '-', '-'],
-    {
-      stdin: credential,
-      timeoutMs: limits.tpmToolTimeoutMs,
-      maxOutputBytes: limits.childOutputBytes,
-      signal,
-    },
-  );
-  if (status === 0) return stdout;
-  const [line = ''] = stderr.trim().split('\n').slice(-1);
-  throw new AppError('unavailable', `${path}: systemd-creds: ${line}`, {
-    hint: 'encrypted by another TPM? then join the server again',
-  });
+): Promise<Secret> {
+  try {
+    return await credentials.decrypt(credential, CREDENTIAL_NAME, signal);
+  } catch (thrown) {
+    const { code, message } = asAppError(thrown);
+    if (code === 'stopped' || code === 'tool-missing') throw thrown;
+    // Whatever it is, other pins may do without.
+    throw new AppError('unavailable', `${path}: ${message}`, {
+      hint: 'encrypted by another TPM? then join the server again',
+      cause: thrown,
+    });
+  }
 }
 
 /**
@@ -79,30 +72,23 @@ const PCRS = ['', '16'];
  * @returns what to keep in the file: it was decrypted once
  * @throws AppError `unavailable` when the TPM cannot, `tool-missing`, `stopped`
  */
-export async function encryptIdentity(pem: Buffer, runner: Runner, signal: AbortSignal): Promise<Buffer> {
+export async function encryptIdentity(
+  pem: Buffer,
+  credentials: Credentials,
+  signal: AbortSignal,
+): Promise<Buffer> {
+  using secret = Secret.takeFrom(Buffer.from(pem));
   let failure: unknown;
   for (const pcrs of PCRS) {
-    const credential = await encrypted(pem, pcrs, runner, signal);
+    const options = { name: CREDENTIAL_NAME, key: 'tpm2', pcrs, notAfter: null } as const;
+    const credential = await credentials.encrypt(secret, options, signal);
     try {
-      const again = await decrypted(credential, 'the new credential', runner, signal);
-      const isSame = again.equals(pem);
-      again.fill(0);
-      if (isSame) return credential;
+      using again = await credentials.decrypt(credential, CREDENTIAL_NAME, signal);
+      if (again.reveal().equals(secret.reveal())) return credential;
       failure = new AppError('unavailable', 'systemd-creds: what it encrypts does not decrypt to the same');
     } catch (thrown) {
       failure = thrown;
     }
   }
   throw failure;
-}
-
-async function encrypted(pem: Buffer, pcrs: string, runner: Runner, signal: AbortSignal): Promise<Buffer> {
-  const { status, stdout, stderr } = await runner.run(
-    SYSTEMD_CREDS,
-    ['encrypt', '--with-key=tpm2', `--tpm2-pcrs=${pcrs}`, `--name=${CREDENTIAL_NAME}`, '-', '-'],
-    { stdin: pem, timeoutMs: limits.tpmToolTimeoutMs, maxOutputBytes: limits.childOutputBytes, signal },
-  );
-  if (status === 0) return stdout;
-  const [line = ''] = stderr.trim().split('\n').slice(-1);
-  throw new AppError('unavailable', `systemd-creds: ${line}`);
 }

@@ -59,25 +59,19 @@ export async function serverStatus(
   };
   try {
     const identity = await world.serverWorld.identity(path, signal);
-    const { connector } = world.serverWorld;
-    const watching = await connectTo(settings, identity, connector, signal);
-    const state = await stateFrom(watching, signal).finally(() => watching.close());
-    if (state !== 'armed') return { ...about, state, leaseLeftMs: null, keys: new Set(), fault: null };
-    const connection = await connectTo(settings, identity, connector, signal);
-    try {
-      const leaseLeftMs = await leaseFrom(connection, world, signal);
-      return { ...about, state, leaseLeftMs, keys: await keysFrom(connection, kids, signal), fault: null };
-    } finally {
-      connection.close();
+    const connect = () => connectTo(settings, identity, world.serverWorld.connector, signal);
+    const state = await stateFrom(await connect(), signal);
+    if (state === 'locked' || state === 'revoked') {
+      return { ...about, state, leaseLeftMs: null, keys: new Set(), fault: null };
     }
+    const leaseLeftMs = await leaseFrom(await connect(), world, signal);
+    return { ...about, state, leaseLeftMs, keys: await keysFrom(connect, kids, signal), fault: null };
   } catch (thrown) {
     if (stop.aborted) throw thrown;
     const late = signal.aborted
       ? new AppError('unavailable', `no answer within ${limits.serverStatusMs / 1000} s`)
       : asAppError(thrown);
-    // A server that does not know the machine tells it so where the state is asked for.
-    const state = late.cause === 'revoked' ? 'revoked' : null;
-    return { ...about, state, leaseLeftMs: null, keys: new Set(), fault: late };
+    return { ...about, state: null, leaseLeftMs: null, keys: new Set(), fault: late };
   }
 }
 
@@ -92,17 +86,19 @@ async function identityProtection(path: string, files: Files): Promise<Protectio
   }
 }
 
-/** The first event is the state. */
-async function stateFrom(connection: ServerConnection, signal: AbortSignal): Promise<MachineState> {
-  const { status, chunks } = await connection.stream('/v1/watch', limits.serverStatusMs, signal);
-  if (status === 200) {
+/** The first event is the state. @returns null when it tells none, and why to whoever asks something else */
+async function stateFrom(connection: ServerConnection, signal: AbortSignal): Promise<MachineState | null> {
+  try {
+    const { status, chunks } = await connection.stream('/v1/watch', limits.serverStatusMs, signal);
+    if (status !== 200) return null;
     for await (const data of eventData(chunks)) {
       const told = (JSON.parse(data) as { status?: unknown }).status;
-      if (told === 'armed' || told === 'locked' || told === 'revoked') return told;
-      break;
+      return told === 'armed' || told === 'locked' || told === 'revoked' ? told : null;
     }
+    return null;
+  } finally {
+    connection.close();
   }
-  throw new AppError('unavailable', `watch: answered ${status}, without a state`);
 }
 
 /** Without a proof a keep-alive changes nothing for a machine that is armed, and its answer has the lease. */
@@ -111,24 +107,42 @@ async function leaseFrom(
   { serverWorld }: ServerStatusWorld,
   signal: AbortSignal,
 ): Promise<number | null> {
-  const body = { boot: await serverWorld.bootId() };
-  const answer = await ask(connection, 'POST', '/v1/keepalive', body, wire.keepalive.response, signal);
-  return answer['lease-left-ms'];
+  try {
+    const body = { boot: await serverWorld.bootId() };
+    const answer = await ask(connection, 'POST', '/v1/keepalive', body, wire.keepalive.response, signal);
+    return answer['lease-left-ms'];
+  } finally {
+    connection.close();
+  }
 }
 
+/** One connection for each, and a second try: a refusal closes its connection, and may be lost with it. */
 async function keysFrom(
-  connection: ServerConnection,
+  connect: () => Promise<ServerConnection>,
   kids: readonly string[],
   signal: AbortSignal,
 ): Promise<ReadonlySet<string>> {
   const found = new Set<string>();
   for (const kid of new Set(kids)) {
-    try {
-      await ask(connection, 'GET', `/v1/keys/${kid}`, undefined, wire.getKey.response, signal);
-      found.add(kid);
-    } catch (thrown) {
-      if (asAppError(thrown).cause !== 'unknown') throw thrown;
-    }
+    const has = () => hasKey(kid, connect, signal);
+    if (await has().catch(has)) found.add(kid);
   }
   return found;
+}
+
+async function hasKey(
+  kid: string,
+  connect: () => Promise<ServerConnection>,
+  signal: AbortSignal,
+): Promise<boolean> {
+  const connection = await connect();
+  try {
+    await ask(connection, 'GET', `/v1/keys/${kid}`, undefined, wire.getKey.response, signal);
+    return true;
+  } catch (thrown) {
+    if (asAppError(thrown).cause === 'unknown') return false;
+    throw thrown;
+  } finally {
+    connection.close();
+  }
 }

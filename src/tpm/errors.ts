@@ -31,6 +31,7 @@ function isFormatOne(code: number): boolean {
 export const rc = {
   HANDLE: 0x80 | 0x0b,
   AUTH_FAIL: 0x80 | 0x0e,
+  SIGNATURE: 0x80 | 0x1b,
   POLICY_FAIL: 0x80 | 0x1d,
   INTEGRITY: 0x80 | 0x1f,
   BAD_AUTH: 0x80 | 0x22,
@@ -61,6 +62,10 @@ const meanings: Readonly<Record<number, Meaning>> = {
     code: 'foreign-tpm',
     what: 'the key was sealed by another TPM, or before this one was cleared',
     hint: SEAL_AGAIN,
+  },
+  [rc.SIGNATURE]: {
+    code: 'damaged',
+    what: 'a signature is not by the policy key whose fingerprint it carries',
   },
   [rc.AUTH_UNAVAILABLE]: {
     code: 'damaged',

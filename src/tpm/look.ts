@@ -1,12 +1,14 @@
-import type { Locks, MemoryFiles, Runner } from '../base/ports.ts';
+import type { Files, Locks, MemoryFiles, Runner } from '../base/ports.ts';
 import { property } from './lockout.ts';
 import { useParent } from './parents.ts';
 import { type HashName, hashes, type PcrSelection } from './pcrs.ts';
-import { pcrPolicyDigest } from './policy.ts';
+import { pcrMismatch, readPcrs } from './read-pcrs.ts';
 import { inSequence } from './sequence.ts';
+import { readSignatures } from './signatures.ts';
+import { signatureForNow } from './signed.ts';
 import { policyIn } from './structures.ts';
 import { Tools, type TpmSettings } from './tools.ts';
-import { pcrMismatch, readPcrs, type SealedObject } from './tpm.ts';
+import { otherPolicy, policyDigest, type SealedObject } from './tpm.ts';
 
 /** `tpm2_getcap properties-variable` (TPM 2.0 Part 2 §6.13). */
 export interface TpmProperties {
@@ -37,6 +39,7 @@ interface Ports {
   readonly runner: Runner;
   readonly memoryFiles: MemoryFiles;
   readonly locks: Locks;
+  readonly files: Pick<Files, 'read'>;
 }
 
 export function tpmLookByTools(ports: Ports, settings: TpmSettings): TpmLook {
@@ -44,17 +47,19 @@ export function tpmLookByTools(ports: Ports, settings: TpmSettings): TpmLook {
   return {
     async wouldUnseal(object, signal) {
       const { settled } = await inSequence(tools, ports, signal, async (sequence) => {
-        const { parent, pcrs } = object;
+        const { parent, pcrs, signed } = object;
+        if (signed !== null) await signatureForNow(sequence, signed, () => readSignatures(ports.files));
         const parentFile = await useParent(sequence, parent);
         if (parent.kind === 'primary') await sequence.freeObjects();
         const area = ['-u', sequence.file(object.publicArea), '-r', sequence.file(object.privateArea)];
         await sequence.run('tpm2_load', ['-Q', '-C', parentFile, ...area, '-c', sequence.file()]);
-        if (pcrs === null) return;
+        if (pcrs === null && signed === null) return;
         await sequence.freeObjects();
         const hash = parent.kind === 'primary' ? parent.hash : 'sha256';
-        const values = await readPcrs(sequence, pcrs.selection);
-        const policy = pcrPolicyDigest(hash, pcrs.selection, values);
-        if (policyIn(object.publicArea)?.equals(policy) !== true) throw await pcrMismatch(sequence, pcrs);
+        const now = pcrs === null ? null : { ...pcrs, values: await readPcrs(sequence, pcrs.selection) };
+        const policy = policyDigest(hash, signed, now);
+        if (policy !== null && policyIn(object.publicArea)?.equals(policy) === true) return;
+        throw pcrs === null ? otherPolicy() : await pcrMismatch(sequence, pcrs);
       });
       await settled;
     },

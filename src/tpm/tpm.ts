@@ -1,26 +1,18 @@
 import { AppError } from '../base/errors.ts';
-import type { Argument, Locks, MemoryFile, MemoryFiles, Runner } from '../base/ports.ts';
+import type { Argument, Files, Locks, MemoryFile, MemoryFiles, Runner } from '../base/ports.ts';
 import { Secret } from '../base/secret.ts';
 import { errorNumber, rc, responseIn } from './errors.ts';
+import type { Marks } from './measured.ts';
 import { type Parent, standardStorageKey, useParent } from './parents.ts';
-import {
-  differingPcrs,
-  type HashName,
-  hashes,
-  type PcrSelection,
-  selectionText,
-  valuesLength,
-} from './pcrs.ts';
+import { type HashName, selectionText } from './pcrs.ts';
 import { pcrPolicyDigest } from './policy.ts';
+import { type PcrBinding, pcrMismatch, readPcrs } from './read-pcrs.ts';
 import { inSequence, type Sequence } from './sequence.ts';
+import { readSignatures, type SignatureFiles } from './signatures.ts';
+import { authorize, type SignedPcrs, signatureForNow, signedPolicyDigest } from './signed.ts';
 import { Tools, type TpmSettings } from './tools.ts';
 
-/** PCRs that an object is sealed to. */
-export interface PcrBinding {
-  readonly selection: PcrSelection;
-  /** Their values at sealing, one after the other, ascending; null where the sealed key does not tell. */
-  readonly values: Buffer | null;
-}
+export type { PcrBinding } from './read-pcrs.ts';
 
 /** A secret inside the TPM's protection (TPM 2.0 Part 1 §24.4). */
 export interface SealedObject {
@@ -29,6 +21,10 @@ export interface SealedObject {
   readonly publicArea: Buffer;
   readonly privateArea: Buffer;
   readonly pcrs: PcrBinding | null;
+  /** Only under the storage key; both, when there are `pcrs` too. */
+  readonly signed: SignedPcrs | null;
+  /** What had been measured into `pcrs` at sealing, to tell later what changed; nothing else depends on it. */
+  readonly marks?: Marks;
 }
 
 export interface SealPlan {
@@ -36,6 +32,8 @@ export interface SealPlan {
   readonly parent: 'storage-key' | Extract<Parent, { kind: 'primary' }>;
   /** Values null: those that the PCRs have now. */
   readonly pcrs: PcrBinding | null;
+  /** Default none. */
+  readonly signed?: SignedPcrs | null;
 }
 
 export interface Unsealed {
@@ -65,6 +63,7 @@ interface Ports {
   readonly runner: Runner;
   readonly memoryFiles: MemoryFiles;
   readonly locks: Locks;
+  readonly files: Pick<Files, 'read'>;
 }
 
 /** The TPM by way of tpm2-tools 5, as Debian 12 and later have it. */
@@ -88,7 +87,7 @@ export function tpmByTools(ports: Ports, settings: TpmSettings): Tpm {
     },
     async unseal(object, signal) {
       const { value, settled } = await inSequence(tools, ports, signal, (sequence) =>
-        unseal(sequence, object),
+        unseal(sequence, object, () => readSignatures(ports.files)),
       );
       return { secret: value, settled };
     },
@@ -106,10 +105,11 @@ async function seal(sequence: Sequence, content: Secret, plan: SealPlan): Promis
     plan.parent === 'storage-key'
       ? { kind: 'storage-key', key: await standardStorageKey(sequence) }
       : plan.parent;
+  const { signed = null } = plan;
   const hash = parent.kind === 'primary' ? parent.hash : 'sha256';
   const parentFile = await useParent(sequence, parent);
   const pcrs = plan.pcrs === null ? null : await withValues(sequence, plan.pcrs);
-  const policy = pcrs === null ? null : pcrPolicyDigest(hash, pcrs.selection, pcrs.values);
+  const policy = policyDigest(hash, signed, pcrs);
   const policyArgs = policy === null ? [] : ['-L', sequence.file(policy)];
   const session = await sequence.startSession(parentFile, null);
   await sequence.freeObjects();
@@ -124,7 +124,21 @@ async function seal(sequence: Sequence, content: Secret, plan: SealPlan): Promis
     publicArea: publicFile.read(OBJECT_BYTES),
     privateArea: privateFile.read(OBJECT_BYTES),
     pcrs,
+    signed,
   };
+}
+
+/**
+ * What the object's policy is: first the signed PCRs, as PolicyAuthorize forgets what came before, then those sealed
+ * to, in systemd's order. null: neither.
+ */
+export function policyDigest(
+  hash: HashName,
+  signed: SignedPcrs | null,
+  pcrs: (PcrBinding & { readonly values: Buffer }) | null,
+): Buffer | null {
+  const first = signed === null ? null : signedPolicyDigest(signed);
+  return pcrs === null ? first : pcrPolicyDigest(hash, pcrs.selection, pcrs.values, first);
 }
 
 /** Authorizes by the session, whose encryption then covers the command. */
@@ -132,12 +146,19 @@ function by(session: MemoryFile): { readonly prefix: string; readonly file: Memo
   return { prefix: 'session:', file: session };
 }
 
-async function unseal(sequence: Sequence, object: SealedObject): Promise<Secret> {
-  const { parent, pcrs } = object;
+async function unseal(
+  sequence: Sequence,
+  object: SealedObject,
+  signatures: () => Promise<SignatureFiles>,
+): Promise<Secret> {
+  const { parent, pcrs, signed } = object;
+  // Before all else: without one there is nothing to begin.
+  const signature = signed === null ? null : await signatureForNow(sequence, signed, signatures);
   const parentFile = await useParent(sequence, parent);
-  const policyHash = pcrs === null ? null : oddPolicyHash(parent);
+  const policyHash = ownPolicyHash(object);
   const session = await sequence.startSession(parentFile, policyHash);
   if (parent.kind === 'primary') await sequence.freeObjects();
+  if (signed !== null && signature !== null) await authorize(sequence, session, signed, signature);
   const publicFile = sequence.file(object.publicArea);
   const privateFile = sequence.file(object.privateArea);
   const loaded = sequence.file();
@@ -151,19 +172,25 @@ async function unseal(sequence: Sequence, object: SealedObject): Promise<Secret>
   ]);
   if (result.status === 0) return Secret.takeFrom(result.stdout);
   const response = responseIn(result.stderr);
-  if (response !== null && pcrs !== null && errorNumber(response.code) === rc.POLICY_FAIL) {
-    throw await pcrMismatch(sequence, pcrs);
+  if (response !== null && errorNumber(response.code) === rc.POLICY_FAIL) {
+    if (pcrs !== null) throw await pcrMismatch(sequence, pcrs);
+    if (signed !== null) throw otherPolicy();
   }
   throw await sequence.explain('tpm2_unseal', result);
+}
+
+export function otherPolicy(): AppError {
+  return new AppError('damaged', "the sealed object's policy is not that of its policy key");
 }
 
 /**
  * A policy session's hash must be the object's name algorithm (TPM 2.0 Part 1 §19.7.1). That which `tpm2_unseal -p
  * pcr:…` starts is always of SHA-256, so that `clevis decrypt` cannot open such objects of another algorithm at all:
- * for them the session is ours, and one process more.
+ * for them the session is ours, and one process more. So it is for signed PCRs, of which that option knows nothing.
  */
-function oddPolicyHash(parent: Parent): HashName | null {
-  return parent.kind === 'primary' && parent.hash !== 'sha256' ? parent.hash : null;
+function ownPolicyHash({ parent, pcrs, signed }: SealedObject): HashName | null {
+  if (signed !== null) return 'sha256';
+  return pcrs !== null && parent.kind === 'primary' && parent.hash !== 'sha256' ? parent.hash : null;
 }
 
 async function unsealAuth(
@@ -172,10 +199,11 @@ async function unsealAuth(
   policyHash: HashName | null,
   pcrs: PcrBinding | null,
 ): Promise<readonly Argument[]> {
-  if (pcrs === null) return ['-S', session];
-  const selection = selectionText(pcrs.selection);
-  if (policyHash === null) return ['-p', `pcr:${selection}`, '-S', session];
-  await sequence.run('tpm2_policypcr', ['-Q', '-S', session, '-l', selection]);
+  if (policyHash === null) {
+    return pcrs === null ? ['-S', session] : ['-p', `pcr:${selectionText(pcrs.selection)}`, '-S', session];
+  }
+  if (pcrs !== null)
+    await sequence.run('tpm2_policypcr', ['-Q', '-S', session, '-l', selectionText(pcrs.selection)]);
   return ['-p', by(session)];
 }
 
@@ -185,42 +213,4 @@ async function withValues(
 ): Promise<PcrBinding & { readonly values: Buffer }> {
   const { selection } = binding;
   return { selection, values: binding.values ?? (await readPcrs(sequence, selection)) };
-}
-
-/** @throws AppError `bad-config` when the bank is not active: tpm2_pcrread then gives fewer values, or none */
-export async function readPcrs(sequence: Sequence, selection: PcrSelection): Promise<Buffer> {
-  const file = sequence.file();
-  const result = await sequence.attempt('tpm2_pcrread', ['-Q', selectionText(selection), '-o', file]);
-  const unsupported = /unsupported bank/.test(result.stderr);
-  if (result.status !== 0 && !unsupported) throw await sequence.explain('tpm2_pcrread', result);
-  const values = file.read(24 * hashes.sha512.bytes);
-  if (values.length === valuesLength(selection)) return values;
-  throw new AppError(
-    'bad-config',
-    `PCRs ${selectionText(selection)}: the TPM has no active bank ${selection.bank}`,
-    {
-      hint: 'tpm2_getcap pcrs lists the active ones; pcr_bank chooses another',
-    },
-  );
-}
-
-/** Names the PCRs that changed where the sealed key tells their values, else those that it could be. */
-export async function pcrMismatch(sequence: Sequence, { selection, values }: PcrBinding): Promise<AppError> {
-  const changed =
-    values === null ? selection.ids : differingPcrs(selection, values, await readPcrs(sequence, selection));
-  const names = `${changed.length === 1 ? 'PCR' : 'PCRs'} ${changed.join(', ')} (bank ${selection.bank})`;
-  if (changed.length === 0) {
-    return new AppError(
-      'damaged',
-      `the sealed object's policy is not that of PCRs ${selectionText(selection)}`,
-    );
-  }
-  const certain = values !== null || changed.length === 1;
-  return new AppError(
-    'pcr-mismatch',
-    `${certain ? '' : 'one or more of '}${names} changed since the key was sealed`,
-    {
-      hint: 'after a wanted change, such as a firmware update, open the volume with another key and seal this one again',
-    },
-  );
 }

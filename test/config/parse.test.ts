@@ -126,11 +126,11 @@ const wrongFields: Record<string, [fields: string, said: string | RegExp]> = {
   ],
   'unknown pin': [
     'allow: [tpm2, tpm3]',
-    '3 volumes.data.allow[1]: expected one of tpm2, tang, remote, got "tpm3"',
+    '3 volumes.data.allow[1]: expected one of tpm2, tang, remote, systemd-creds, got "tpm3"',
   ],
-  'sss listed': ['allow: [sss]', '3 volumes.data.allow[0]: expected one of tpm2, tang, remote, got "sss"'],
-  'empty list': ['allow: []', '3 volumes.data.allow: expected a list of tpm2, tang, remote, got a list'],
-  'no list': ['allow: tpm2', '3 volumes.data.allow: expected a list of tpm2, tang, remote, got "tpm2"'],
+  'sss listed': ['allow: [sss]', '3 volumes.data.allow[0]: expected one of tpm2, tang, remote, systemd-creds, got "sss"'],
+  'empty list': ['allow: []', '3 volumes.data.allow: expected a list of tpm2, tang, remote, systemd-creds, got a list'],
+  'no list': ['allow: tpm2', '3 volumes.data.allow: expected a list of tpm2, tang, remote, systemd-creds, got "tpm2"'],
   'Tang by another protocol': [
     'allow-tang: [ "ftp://a" ]',
     /^3 volumes\.data\.allow-tang\[0\]: expected an http/,
@@ -315,5 +315,9 @@ t.test('the example in etc/ is right, and so is all that it comments out', (t) =
   const { config, problems } = readConfig(uncommented);
   t.strictSame(problems, []);
   t.ok((config?.volumes.size ?? 0) >= 4);
+  t.equal(config?.volumes.get('data')?.waitForAllowMs, 3_600_000);
+  t.strictSame([...(config?.servers.keys() ?? [])], ['home']);
+  t.strictSame(config?.onLocked, [{ run: ['/usr/local/sbin/tell-somebody', 'locked'] }]);
+  t.strictSame(config?.onRevoked, ['suspend', 'poweroff']);
   t.end();
 });

@@ -160,6 +160,7 @@ export const pinSetUps: readonly SetUp[] = [
           tpm.run('tpm2_getcap', ['properties-variable']).toString(),
         );
         if (free?.[1] === '0') break;
+        tpm.run('tpm2_flushcontext', ['-t']);
         tpm.run('tpm2_evictcontrol', [
           '-Q',
           '-C',

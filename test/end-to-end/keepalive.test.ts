@@ -49,6 +49,14 @@ async function machine(t: Test, server: KeyServerProcess, ...policy: string[]) {
     proofs: () => existsSync(inside('fetch-luks-key/alive')),
     /** As a boot does in which no key was opened. */
     forget: () => rmSync(inside('fetch-luks-key/alive'), { recursive: true }),
+    /** @param jobs what systemd is doing, as its own client lists it */
+    announce: async (jobs: string) => {
+      const systemctl = join(folder, 'systemctl');
+      writeFileSync(systemctl, `#!/bin/sh\n[ "$1" = list-jobs ] && printf '%s' '${jobs}'\n`, { mode: 0o755 });
+      const over = ['/bin/sh', '-c', `mount --bind ${systemctl} /usr/bin/systemctl && exec "$@"`, 'sh'];
+      const asMachine = [...program.slice(0, -DEFAULT_PROGRAM.length), ...over, ...DEFAULT_PROGRAM];
+      return await run([...asMachine, 'announce-reboot', '--etc', own], Buffer.alloc(0), {});
+    },
     ordered: (verdict: string) => existsSync(inside(`fetch-luks-key/act/${verdict}`)),
     /** Starts the daemon. */
     keepalive(): { child: ChildProcess; lines: string[] } {
@@ -149,8 +157,12 @@ t.test('the server’s log is put back, and goes on otherwise: the machine tells
     const lines = existsSync(heads) ? readFileSync(heads, 'utf8').trimEnd().split('\n') : [];
     return (JSON.parse(lines.at(-1) ?? '{}') as { seq?: number }).seq ?? 0;
   };
+  const seesAll = async () => {
+    const { stdout } = await server.command('audit', 'show');
+    return lastHead() === Number.parseInt(stdout.trimEnd().split('\n').at(-1) ?? '', 10);
+  };
   const { lines } = nas.keepalive();
-  await until('a first head', () => lastHead() > 0);
+  await until('a first head', seesAll);
   t.equal(statSync(heads).mode & 0o777, 0o600);
 
   await server.stop();
@@ -158,9 +170,8 @@ t.test('the server’s log is put back, and goes on otherwise: the machine tells
   t.teardown(() => rmSync(copy, { recursive: true, force: true }));
   cpSync(server.state, copy, { recursive: true });
   await server.start();
-  const before = lastHead();
-  await server.command('expect', 'nas', '--within', '1m');
-  await until('a later head', () => lastHead() === before + 1);
+  t.match(await server.command('expect', 'nas', '--within', '1m'), { status: 0 });
+  await until('a later head', seesAll);
 
   await server.stop();
   rmSync(server.state, { recursive: true });
@@ -169,9 +180,50 @@ t.test('the server’s log is put back, and goes on otherwise: the machine tells
   t.ok(await server.invite('other'));
   const alert = /home: major alert: record \d+ of its audit log has changed \(hint: /;
   await until('the alert', () => lines.some((line) => alert.test(line)));
-  const audit = await server.command('audit', 'show');
-  await until('the server’s own record of it', () => /claim nas .*: audit-head/.test(audit.stdout));
-  t.ok(existsSync(`${heads}.before`), 'what it had seen is kept');
+  const claim = /claim nas .*: audit-head/;
+  await until('the server’s own record of it', async () =>
+    claim.test((await server.command('audit', 'show')).stdout),
+  );
+  t.ok(existsSync(`${heads}~`), 'what it had seen is kept');
   await pause(3000);
   t.equal(lines.filter((line) => alert.test(line)).length, 1, 'once');
+});
+
+t.test('a reboot announces itself, a power-off does not', async (t) => {
+  const server = await startKeyServer(t);
+  const nas = await machine(t, server);
+  const announced = async () => {
+    const { stdout } = await server.command('audit', 'show');
+    return [...stdout.matchAll(/machine announce nas from 127\.0\.0\.1: (.*)/g)].map(
+      ([, outcome]) => outcome,
+    );
+  };
+  for (const jobs of [
+    '',
+    '12 poweroff.target start waiting\n13 umount.target start waiting\n',
+    '12 halt.target start waiting\n',
+    '12 soft-reboot.target start waiting\n',
+    '12 reboot.target stop waiting\n',
+  ]) {
+    t.match(await nas.announce(jobs), { status: 0, stderr: '' }, jobs);
+  }
+  t.same(await announced(), [], 'none of these is a reboot');
+  for (const target of ['reboot', 'kexec']) {
+    const jobs = `12 final.target start waiting\n 7 ${target}.target start waiting\n`;
+    t.match(await nas.announce(jobs), { status: 0, stderr: /^<6>home: this reboot is announced\n$/ });
+  }
+  t.same(await announced(), ['announced', 'announced']);
+
+  const reboots = '7 reboot.target start waiting\n';
+  await nas.announce(reboots);
+  await nas.announce(reboots);
+  const refused = await nas.announce(reboots);
+  t.match(refused, {
+    status: 5,
+    stderr: /^<4>home: this reboot is not announced: the server does not grant it/,
+  });
+  await server.stop();
+  t.match(await nas.announce(reboots), { status: 5, stderr: /not announced: .*connection refused/ });
+  nas.forget();
+  t.match(await nas.announce(reboots), { status: 0, stderr: /^<6>home: .*no key of this server was opened/ });
 });

@@ -1,4 +1,4 @@
-import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { setTimeout as pause } from 'node:timers/promises';
 import t, { type Test } from 'tap';
 import { fails, fetchLuksKey } from '../support/command-line.ts';
@@ -209,9 +209,13 @@ t.test('join and leave, and what they refuse', async (t) => {
     stderr: /already/,
   });
 
+  const heads = `${etc}/audit-heads`;
+  mkdirSync(heads);
+  writeFileSync(`${heads}/home`, '');
   const left = await fetchLuksKey(['leave', 'home', '--etc', etc]);
   t.match(left, { status: 0, stdout: 'left home\n' });
   t.notOk(existsSync(`${etc}/identity/home`));
+  t.notOk(existsSync(`${heads}/home`), 'another server of that name has another log');
   t.notMatch(readFileSync(file, 'utf8'), /servers/);
   fails(t, 'not joined', await fetchLuksKey(['leave', 'home', '--etc', etc]), 2, /^leave: no server "home"/);
 });

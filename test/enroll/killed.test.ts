@@ -19,6 +19,8 @@ const KILL_AT = join(import.meta.dirname, '../support/kill-at.ts');
 interface Life {
   readonly command: string;
   readonly args: readonly string[];
+  /** More for the one that is killed, by which it fails in its last step: then it is killed while it undoes, too. */
+  readonly failing?: readonly string[];
   /** What has been done before. */
   readonly before: readonly string[] | null;
   /** The disk once the command has been repeated. */
@@ -37,11 +39,11 @@ async function killEverywhere(t: Test, life: Life): Promise<number> {
   }
   const disk = diskOf(t, machine);
   const points = await killedAt(machine, life, 0);
-  t.equal(points.signal, 0, 'not killed, it ends');
+  t.equal(points.status, life.failing === undefined ? 0 : 4, 'not killed, it ends');
   for (const [index, name] of points.reached.entries()) {
     disk.restore();
     const title = `${life.command}, killed before ${index + 1}. ${name}`;
-    t.equal((await killedAt(machine, life, index + 1)).signal, null, title);
+    t.equal((await killedAt(machine, life, index + 1)).status, null, title);
     t.ok(opens(machine.image.path, PASSPHRASE), `${title}: the passphrase opens it`);
     if (life.socketOpens) t.ok(await machine.opensBySocket(), `${title}: the socket opens it`);
     const { status, stderr } = await machine.command(life.command, life.args);
@@ -54,15 +56,16 @@ async function killEverywhere(t: Test, life: Life): Promise<number> {
 }
 
 /** @param at 0 = not at all */
-async function killedAt(machine: Machine, { command, args }: Life, at: number) {
+async function killedAt(machine: Machine, { command, args, failing = [] }: Life, at: number) {
   const log = `${machine.image.path}.log`;
   rmSync(log, { force: true });
   const places = ['--etc', machine.etc, '--crypttab', machine.crypttab];
   const socket = command === 'enroll' ? ['--socket', machine.path] : [];
-  const program = [NODE, '--import', KILL_AT, ...PROGRAM, command, 'data', ...places, ...socket, ...args];
+  const all = [command, 'data', ...places, ...socket, ...args, ...failing];
+  const program = [NODE, '--import', KILL_AT, ...PROGRAM, ...all];
   const environment = { KILL_AT: String(at), KILL_LOG: log };
   const { status } = await run(program, Buffer.from(PASSPHRASE), environment);
-  return { signal: status, reached: readFileSync(log, 'utf8').split('\n').slice(0, -1) };
+  return { status, reached: readFileSync(log, 'utf8').split('\n').slice(0, -1) };
 }
 
 /** The machine's disk as it is now. */
@@ -89,6 +92,19 @@ t.test('enroll', async (t) => {
   all += await killEverywhere(t, {
     command: 'enroll',
     args: [...POLICY, ...BY_STDIN],
+    before: null,
+    after: /^keyslots 0,1 tokens 0 enrolled 1 unfinished no$/,
+    socketOpens: false,
+    socketOpensAfter: true,
+  });
+});
+
+t.test('enroll, while it undoes what it did', async (t) => {
+  const another = await machineWith(t);
+  all += await killEverywhere(t, {
+    command: 'enroll',
+    args: [...POLICY, ...BY_STDIN],
+    failing: ['--socket', another.path],
     before: null,
     after: /^keyslots 0,1 tokens 0 enrolled 1 unfinished no$/,
     socketOpens: false,

@@ -45,6 +45,7 @@ function worldWith(files: Files) {
     files,
     http,
     tpm: {} as Tpm,
+    credentials: {} as HandlerWorld['credentials'],
     journal,
     serverWorld,
     leaveProof: () => {},

@@ -66,7 +66,7 @@ t.test('the last record has another hash', async (t) => {
   t.equal(await witness().see(head(6), publicKey), null, 'once, also after the next start');
   t.match(told, [/^home: major alert: record 5 of its audit log has changed \(hint: was it restored/]);
   t.same(
-    kept(`${path}.before`).map((one) => one?.hash),
+    kept(`${path}~`).map((one) => one?.hash),
     [Buffer.alloc(32, 5)],
     'what had been seen before is kept',
   );

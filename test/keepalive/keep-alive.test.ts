@@ -75,6 +75,7 @@ function daemon(t: Test, { failingOrders = 0 } = {}) {
       if (failingOrders-- > 0) throw new AppError('unavailable', 'no room');
       seen.orders.push(verdict);
     },
+    rest: () => {},
     ready: () => {},
     watchdogMs: null,
     alive: () => {},

@@ -1,4 +1,17 @@
-import { mkdtempSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import {
+  chmodSync,
+  chownSync,
+  lstatSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t from 'tap';
@@ -34,6 +47,35 @@ t.test('a new file replaces an old one and gets another name', async (t) => {
   durableFiles.rename(from, to);
   t.equal(durableFiles.size(from), null);
   t.equal(durableFiles.size(to), 0);
+});
+
+t.test('new contents in one go: mode, owner and link stay', async (t) => {
+  const [file, link] = [join(folder, 'crypttab'), join(folder, 'crypttab-link')];
+  durableFiles.replace(file, Buffer.from('fresh'));
+  t.equal(statSync(file).mode & 0o777, 0o600, 'a new one is its owner’s alone');
+  chmodSync(file, 0o644);
+  chownSync(file, 12, 34);
+  symlinkSync('crypttab', link);
+  durableFiles.replace(link, Buffer.from('again'));
+  t.ok(lstatSync(link).isSymbolicLink());
+  const { mode, uid, gid } = statSync(file);
+  t.strictSame([readFileSync(file, 'utf8'), mode & 0o777, uid, gid], ['again', 0o644, 12, 34]);
+  t.throws(() => durableFiles.replace(join(folder, 'no', 'such'), Buffer.from('x')), { code: 'unavailable' });
+});
+
+t.test('no room: the old contents stay, and nothing beside them', async (t) => {
+  const full = join(folder, 'full');
+  mkdirSync(full);
+  execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=8k', 'tmpfs', full]);
+  t.teardown(() => execFileSync('umount', [full]));
+  const file = join(full, 'file');
+  durableFiles.replace(file, Buffer.alloc(4096, 'a'));
+  t.throws(() => durableFiles.replace(file, Buffer.alloc(8192, 'b')), {
+    code: 'unavailable',
+    message: /ENOSPC/,
+  });
+  t.strictSame(readdirSync(full), ['file']);
+  t.ok(readFileSync(file).equals(Buffer.alloc(4096, 'a')));
 });
 
 t.test('what cannot be written is unavailable, and names the file', async (t) => {

@@ -59,7 +59,7 @@ t.test('everything belongs to root, and only root may look into its configuratio
     lines.filter((line) => line.split(/ +/)[1] !== 'root/root'),
     [],
   );
-  const configuration = ['./etc/fetch-luks-key/', './etc/fetch-luks-key/volumes/'];
+  const configuration = ['', 'volumes/', 'audit-heads/'].map((folder) => `./etc/fetch-luks-key/${folder}`);
   for (const path of configuration) t.equal(modes.get(path), 'drwx------', path);
   for (const path of [...configuration, './usr/bin/fetch-luks-key']) modes.delete(path);
   t.strictSame(new Set(modes.values()), new Set(['drwxr-xr-x', '-rw-r--r--']));

@@ -2,6 +2,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import t from 'tap';
 import { AppError } from '../../src/base/errors.ts';
 import type { Http } from '../../src/base/ports.ts';
+import { files } from '../../src/os/files.ts';
 import { http } from '../../src/os/http.ts';
 import { locksIn } from '../../src/os/locks.ts';
 import { memoryFiles } from '../../src/os/memory-files.ts';
@@ -31,7 +32,7 @@ t.test('sealed keys that Clevis made open, and changed ones fail as they should'
   const tang = await startTang(t, 'P-521', new URL('tang-database', folder).pathname);
   const swtpm = await startSwtpm(new URL('tpm-state', folder).pathname);
   t.teardown(() => swtpm.remove());
-  const tpm = tpmByTools({ runner, memoryFiles, locks: locksIn(t.testdir()) }, { tcti: swtpm.tcti });
+  const tpm = tpmByTools({ runner, memoryFiles, files, locks: locksIn(t.testdir()) }, { tcti: swtpm.tcti });
   const redirected: Http = {
     request: (request) =>
       http.request({ ...request, url: new URL(request.url.href.replace(NAMED, tang.url)) }),

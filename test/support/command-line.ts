@@ -17,14 +17,15 @@ export interface Ended {
 /** For a shell: `$FETCH_LUKS_KEY ARGS` runs the program. */
 const IN_SHELL = { FETCH_LUKS_KEY: DEFAULT_PROGRAM.join(' '), SHELL: '/bin/sh', PATH: '/usr/bin:/bin' };
 
-/** Runs `fetch-luks-key ARGS` to its end, without a terminal. @param input its standard input */
+/** Runs `fetch-luks-key ARGS` to its end, without a terminal. @param input its standard input @param wrapper what starts it */
 export async function fetchLuksKey(
   args: readonly string[],
   input: string | Uint8Array = '',
   environment: Readonly<Record<string, string>> = {},
+  wrapper: readonly string[] = [],
 ): Promise<Ended> {
   // A session of its own has no terminal, also where the tests are started from one.
-  const program = ['/usr/bin/setsid', '--wait', ...DEFAULT_PROGRAM, ...args];
+  const program = ['/usr/bin/setsid', '--wait', ...wrapper, ...DEFAULT_PROGRAM, ...args];
   const { stdout, ...rest } = await run(program, Buffer.from(input), environment);
   return { ...rest, stdout: stdout.toString() };
 }

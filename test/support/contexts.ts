@@ -1,4 +1,5 @@
 import { Secret } from '../../src/base/secret.ts';
+import type { Credentials } from '../../src/creds/credentials.ts';
 import { files } from '../../src/os/files.ts';
 import { http } from '../../src/os/http.ts';
 import { random } from '../../src/os/random.ts';
@@ -14,6 +15,12 @@ const noTpm = new Proxy({} as Tpm, {
 
 const noServers = { byName: () => null, byPin: () => null };
 
+const noCredentials = new Proxy({} as Credentials, {
+  get(_target, name) {
+    throw new Error(`credentials.${String(name)} was asked for`);
+  },
+});
+
 /** The real network and files, one try, and no TPM. */
 export function openContext(overrides: Partial<OpenContext> = {}): OpenContext {
   return {
@@ -21,6 +28,7 @@ export function openContext(overrides: Partial<OpenContext> = {}): OpenContext {
     http,
     random,
     servers: noServers,
+    credentials: noCredentials,
     attempt: (_title, signal, once) => once(signal),
     afterwards() {},
     ...overrides,
@@ -35,6 +43,7 @@ export function sealContext(overrides: Partial<SealContext> = {}): SealContext {
     random,
     files,
     servers: noServers,
+    credentials: noCredentials,
     whole: new Secret(Buffer.alloc(0)),
     signal: new AbortController().signal,
     confirm(lines) {

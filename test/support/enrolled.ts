@@ -8,7 +8,10 @@ import { ownFolder } from './tpm.ts';
 /** A machine with one LUKS2 image, `data` in its crypttab, and a real socket that serves it. */
 export interface Machine extends Stage {
   readonly image: Image;
-  /** Runs `fetch-luks-key NAME data ARGS` there. @param input the passphrase, on standard input */
+  /**
+   * Runs `fetch-luks-key NAME data ARGS` there. What it says of its progress depends on how busy this machine is, and
+   * is left out. @param input the passphrase, on standard input
+   */
   command(name: string, args?: readonly string[], input?: string): Promise<Ended>;
   /** With `--json`; throws when it fails. */
   json(name: string, args?: readonly string[], input?: string): Promise<Record<string, unknown>>;
@@ -30,10 +33,12 @@ export async function machineWith(
   writeFileSync(stage.crypttab, `# disks\n\ndata ${image.path} none luks # ours\n`);
   const lock = `/run/fetch-luks-key/enroll${stage.crypttab.replaceAll('/', '-')}.lock`;
   t.teardown(() => rmSync(lock, { force: true }));
-  const command: Machine['command'] = (name, args = [], input = PASSPHRASE) => {
+  const command: Machine['command'] = async (name, args = [], input = PASSPHRASE) => {
     const places = ['--etc', stage.etc, '--crypttab', stage.crypttab];
     const socket = name === 'enroll' ? ['--socket', stage.path] : [];
-    return fetchLuksKey([name, 'data', ...places, ...socket, ...args], input, environment);
+    const all = [name, 'data', ...places, ...socket, ...args];
+    const { stderr, ...ended } = await fetchLuksKey(all, input, environment);
+    return { ...ended, stderr: stderr.replaceAll(/^.* …\n/gm, '') };
   };
   const enrolled = () => {
     const path = `${stage.etc}/enrolled/data.json`;

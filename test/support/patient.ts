@@ -6,6 +6,7 @@ import type { Test } from 'tap';
 import { Secret } from '../../src/base/secret.ts';
 import { fromCheck } from '../../src/cli/doctor.ts';
 import { check } from '../../src/cli/findings.ts';
+import { credentialsBySystemd } from '../../src/creds/credentials.ts';
 import { diagnose } from '../../src/doctor/doctor.ts';
 import { type Finding, sorted } from '../../src/doctor/finding.ts';
 import { type DoctorWorld, gather } from '../../src/doctor/gather.ts';
@@ -150,14 +151,18 @@ export class Patient {
       http,
       scratchFolder: makeScratchFolder,
       unitFolders: [this.units, `${this.folder}/run-units`, '/usr/lib/systemd/system'],
-      tpmLook: tpmLookByTools({ runner, memoryFiles, locks }, { tcti: this.tcti }),
+      tpmLook: tpmLookByTools({ runner, memoryFiles, locks, files }, { tcti: this.tcti }),
       nowUnixMs: Date.now,
       serverWorld: {
         connector: serverConnector,
         bootId,
         leftProof,
         async identity(path, signal) {
-          const { certificate, key } = await readIdentityFile(path, { files, runner }, signal);
+          const { certificate, key } = await readIdentityFile(
+            path,
+            { files, credentials: credentialsBySystemd(runner) },
+            signal,
+          );
           return { clientCertificate: certificate, clientKey: key };
         },
       },

@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { Secret } from '../../src/base/secret.ts';
+import { files } from '../../src/os/files.ts';
 import { locksIn } from '../../src/os/locks.ts';
 import { memoryFiles } from '../../src/os/memory-files.ts';
 import { runner } from '../../src/os/processes.ts';
@@ -14,7 +15,7 @@ export function seal(pin: string, config: unknown, secret: string | Uint8Array):
 
 /** The same with a TPM. @param lockFolder of this test's own */
 export function sealerWith(tcti: string, lockFolder: string): typeof seal {
-  const tpm = tpmByTools({ runner, memoryFiles, locks: locksIn(lockFolder) }, { tcti });
+  const tpm = tpmByTools({ runner, memoryFiles, files, locks: locksIn(lockFolder) }, { tcti });
   return (pin, config, secret) =>
     table.seal(pin, config, new Secret(Buffer.from(secret)), sealContext({ tpm }));
 }

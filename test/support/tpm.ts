@@ -2,7 +2,9 @@ import { mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'no
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Test } from 'tap';
+import type { Files } from '../../src/base/ports.ts';
 import { Secret } from '../../src/base/secret.ts';
+import { files } from '../../src/os/files.ts';
 import { locksIn } from '../../src/os/locks.ts';
 import { memoryFiles } from '../../src/os/memory-files.ts';
 import { runner } from '../../src/os/processes.ts';
@@ -34,8 +36,15 @@ export function toolsWith(t: Test, name: string, script: string): string {
 }
 
 /** What `bin/` builds, with locks in `lockFolder`. */
-export function tpmAt(tcti: string, lockFolder: string, toolFolder = '/usr/bin'): Tpm {
-  return tpmByTools({ runner, memoryFiles, locks: locksIn(lockFolder) }, { tcti, toolFolder });
+export function tpmAt(
+  tcti: string,
+  lockFolder: string,
+  toolFolder = '/usr/bin',
+  /** Where signed policies are read. */
+  disk: Pick<Files, 'read'> = files,
+): Tpm {
+  const ports = { runner, memoryFiles, files: disk, locks: locksIn(lockFolder) };
+  return tpmByTools(ports, { tcti, toolFolder });
 }
 
 export function secretOf(text: string): Secret {

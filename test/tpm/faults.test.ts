@@ -5,6 +5,7 @@ import t, { type Test } from 'tap';
 import { AppError } from '../../src/base/errors.ts';
 import { limits } from '../../src/base/limits.ts';
 import type { Argument, Runner } from '../../src/base/ports.ts';
+import { files } from '../../src/os/files.ts';
 import { locksIn } from '../../src/os/locks.ts';
 import { memoryFiles } from '../../src/os/memory-files.ts';
 import { runner } from '../../src/os/processes.ts';
@@ -60,7 +61,7 @@ t.test('a tool that hangs is ended at its time limit', async (t) => {
     },
   };
   const toolFolder = toolsWith(t, 'tpm2_load', 'exec sleep 1000');
-  const ports = { runner: impatient, memoryFiles, locks: locksIn(ownFolder(t)) };
+  const ports = { runner: impatient, memoryFiles, files, locks: locksIn(ownFolder(t)) };
   const tpm = tpmByTools(ports, { tcti: swtpm.tcti, toolFolder });
   await t.rejects(tpm.unseal(object, noAbort), {
     code: 'unavailable',
@@ -99,7 +100,7 @@ t.test('no argument and no environment of a tool holds the secret', async (t) =>
       return runner.run(tool, args, options);
     },
   };
-  const ports = { runner: watching, memoryFiles, locks: locksIn(ownFolder(t)) };
+  const ports = { runner: watching, memoryFiles, files, locks: locksIn(ownFolder(t)) };
   const tpm = tpmByTools(ports, { tcti: swtpm.tcti });
   const object = await tpm.seal(secretOf(SECRET), plan, noAbort);
   const { secret, settled } = await tpm.unseal(object, noAbort);
@@ -151,7 +152,7 @@ t.test('with a resource manager nothing but our own session is flushed, in order
   });
   for (const tcti of ['device:/dev/tpmrm0', 'device:/dev/tpmrm12', 'tabrmd', 'tabrmd:bus_type=system']) {
     calls.length = 0;
-    const tpm = tpmByTools({ runner, memoryFiles, locks: locksIn(ownFolder(t)) }, { tcti });
+    const tpm = tpmByTools({ runner, memoryFiles, files, locks: locksIn(ownFolder(t)) }, { tcti });
     const { settled } = await tpm.unseal(object, noAbort);
     await settled;
     await t.rejects(tpm.unseal(object, noAbort), { code: 'unavailable' });
@@ -160,7 +161,7 @@ t.test('with a resource manager nothing but our own session is flushed, in order
   }
   for (const tcti of ['device:/dev/tpm0', 'swtpm:host=127.0.0.1', 'device:/dev/tpmrm0x']) {
     calls.length = 0;
-    const tpm = tpmByTools({ runner, memoryFiles, locks: locksIn(ownFolder(t)) }, { tcti });
+    const tpm = tpmByTools({ runner, memoryFiles, files, locks: locksIn(ownFolder(t)) }, { tcti });
     await (await tpm.unseal(object, noAbort)).settled;
     t.match(calls, ['tpm2_startauthsession', 'tpm2_load', 'tpm2_unseal', /0x02000000$/, /-t$/], tcti);
   }
@@ -176,7 +177,10 @@ t.test(
     const { calls, runner } = recorder(await sessionFile(t, swtpm), () => {
       notes.push(readFileSync(lockFile(), 'utf8'));
     });
-    const tpm = tpmByTools({ runner, memoryFiles, locks: locksIn(folder) }, { tcti: 'device:/dev/tpmrm0' });
+    const tpm = tpmByTools(
+      { runner, memoryFiles, files, locks: locksIn(folder) },
+      { tcti: 'device:/dev/tpmrm0' },
+    );
     await (await tpm.unseal(object, noAbort)).settled;
     t.same(notes, ['under way', ...Array(3).fill('session 0x02000000')]);
     t.equal(readFileSync(lockFile(), 'utf8'), '');

@@ -10,6 +10,8 @@ const TANGD = '/usr/libexec/tangd';
 
 /** A Tang server inside the guest, on its own loopback: a container has no other network. */
 export interface InnerTang {
+  /** In the guest. */
+  readonly url: string;
   /** A sealed key that this server opens. */
   seal(secret: string): Promise<string>;
   /** The server's keys and its unit. @param startsAfterSeconds how late it listens; null = never */
@@ -24,8 +26,10 @@ export function innerTang(folder: string): InnerTang {
   const database = join(folder, 'tang');
   mkdirSync(database);
   execFileSync('/usr/libexec/tangd-keygen', [database], { stdio: 'ignore' });
+  const url = `http://127.0.0.1:${PORT}`;
   return {
-    seal: (secret) => seal('tang', { url: `http://127.0.0.1:${PORT}`, adv: advertisement(database) }, secret),
+    url,
+    seal: (secret) => seal('tang', { url, adv: advertisement(database) }, secret),
     files: (startsAfterSeconds) => ({
       ...Object.fromEntries(
         readdirSync(database).map((name) => [

@@ -1,0 +1,127 @@
+import { AppError } from '../base/errors.ts';
+import { volumeName } from '../base/names.ts';
+import type { Files, Http, Runner } from '../base/ports.ts';
+import type { Config } from '../config/config.ts';
+import { loadConfig } from '../config/load.ts';
+import { enrolledOf } from '../enroll/record.ts';
+import type { Places } from '../handler/locate.ts';
+import type { TpmLook } from '../tpm/look.ts';
+import { fastKeyslots } from './fast-keyslots.ts';
+import { lastOpened, type Opened } from './last-opened.ts';
+import { leavesOf, type PinPolicy, policyText } from './policy.ts';
+import { probe } from './probe.ts';
+import { type ServerStatus, type ServerStatusWorld, serverStatus } from './server.ts';
+import { ourEntries, type VolumeFacts, volumeFacts } from './volume.ts';
+import { effectivePolicy, type Revocable, revocable, type Way, waysIn } from './ways.ts';
+
+export interface StatusWorld extends ServerStatusWorld {
+  readonly files: Files;
+  readonly runner: Runner;
+  readonly http: Http;
+  readonly tpmLook: TpmLook;
+}
+
+/** One pin of a volume's sealed keys, and whether it would answer now. */
+export interface PinStatus {
+  readonly title: string;
+  /** Why it would not; null: it would. */
+  readonly fault: AppError | null;
+}
+
+export interface VolumeStatus {
+  readonly facts: VolumeFacts;
+  readonly ways: readonly Way[];
+  readonly effective: string;
+  readonly revocable: Revocable;
+  readonly lastOpened: Opened | null;
+  /** null: nobody asked for it. */
+  readonly pins: readonly PinStatus[] | null;
+}
+
+export interface Status {
+  readonly volumes: readonly VolumeStatus[];
+  readonly servers: readonly ServerStatus[];
+}
+
+/**
+ * @param only one volume; null: all whose key file is one of our sockets
+ * @param probing whether its pins are asked
+ * @throws AppError `bad-config`, `unknown-volume`, `damaged`, `stopped`
+ */
+export async function statusOf(
+  only: string | null,
+  probing: boolean,
+  places: Places,
+  world: StatusWorld,
+  signal: AbortSignal,
+): Promise<Status> {
+  const config = await loadConfig(world.files, places.etc);
+  const entries = await ourEntries(world.files, places.crypttab);
+  const wanted = entries.filter(({ volume }) => only === null || volume === only);
+  if (only !== null && wanted.length === 0) {
+    throw new AppError(
+      'unknown-volume',
+      `${places.crypttab}: no volume ${only} whose key file is a socket of ours`,
+    );
+  }
+  const facts: VolumeFacts[] = [];
+  for (const entry of wanted) {
+    facts.push(await volumeFacts(entry, volumeName(entry.volume), config, places, world.files));
+  }
+  const pins = facts.flatMap(({ used }) =>
+    used.flatMap(({ policy }) => (policy === null ? [] : leavesOf(policy))),
+  );
+  const servers = await serversOf(pins, config, world, signal);
+  const nameOf = (server: Buffer) => servers.find((one) => one.pinSha256.equals(server))?.name ?? null;
+  const volumes: VolumeStatus[] = [];
+  for (const one of facts) {
+    const { device, header, volume } = one;
+    const active = header?.version === 2 ? header.metadata.activeKeyslots : [];
+    const fast = device === null ? [] : await fastKeyslots(device, active, world.runner, signal);
+    const records = await enrolledOf(places.etc, volume, world.files);
+    const inFile = records.findLast(({ store }) => store.kind === 'file')?.keyslot ?? null;
+    const ways = waysIn(one, fast, inFile, nameOf);
+    volumes.push({
+      facts: one,
+      ways,
+      effective: effectivePolicy(ways),
+      revocable: revocable(ways, nameOf),
+      lastOpened: await lastOpened(volume, world.runner, signal),
+      pins: probing ? await pinsOf(one, servers, world, signal) : null,
+    });
+  }
+  return { volumes, servers };
+}
+
+async function serversOf(
+  pins: readonly PinPolicy[],
+  { servers }: Config,
+  world: StatusWorld,
+  signal: AbortSignal,
+): Promise<ServerStatus[]> {
+  return await Promise.all(
+    [...servers].map(([name, settings]) => {
+      const kids = pins.flatMap((pin) =>
+        pin.pin === 'remote' && pin.server.equals(settings.pinSha256) ? [pin.kid] : [],
+      );
+      return serverStatus(name, settings, kids, world, signal);
+    }),
+  );
+}
+
+async function pinsOf(
+  { used }: VolumeFacts,
+  servers: readonly ServerStatus[],
+  world: StatusWorld,
+  signal: AbortSignal,
+): Promise<PinStatus[]> {
+  const serverOf = (server: Buffer) => servers.find((one) => one.pinSha256.equals(server)) ?? null;
+  const nameOf = (server: Buffer) => serverOf(server)?.name ?? null;
+  const leaves = used.flatMap(({ policy }) => (policy === null ? [] : leavesOf(policy)));
+  return await Promise.all(
+    leaves.map(async (pin) => ({
+      title: policyText(pin, nameOf),
+      fault: await probe(pin, { ...world, serverOf }, signal),
+    })),
+  );
+}

@@ -1,0 +1,138 @@
+import { chmodSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { identityToPem, makeIdentity } from '../../src/identity/identity.ts';
+import { random } from '../../src/os/random.ts';
+import { fetchLuksKey } from '../support/command-line.ts';
+import type { KeyServerProcess } from '../support/key-server.ts';
+import { KEY, type Patient } from '../support/patient.ts';
+import type { SetUp } from './set-up.ts';
+
+/** The machine joins, and its volume is sealed by the server alone, in a file, which comes before its token. */
+export async function joins(patient: Patient, server: KeyServerProcess, name: string): Promise<void> {
+  await fetchLuksKeyWell(['join', '--name', 'home', '--etc', patient.etc], await server.invite(name));
+  const args = ['seal', 'remote', '{"server":"home"}', '--etc', patient.etc];
+  patient.write('etc/volumes/data.jwe', await fetchLuksKeyWell(args, KEY));
+  patient.options('data', 'luks,_netdev');
+}
+
+async function fetchLuksKeyWell(args: readonly string[], input: string): Promise<string> {
+  const { status, stdout, stderr } = await fetchLuksKey(args, input);
+  if (status !== 0) throw new Error(stderr);
+  return stdout;
+}
+
+/** @param server runs, and runs again afterwards */
+export function serverSetUps(server: () => KeyServerProcess): SetUp[] {
+  let count = 0;
+  const joined = async (patient: Patient) => {
+    const name = `patient-${++count}`;
+    await joins(patient, server(), name);
+    return name;
+  };
+  const identityOf = (patient: Patient) => `${patient.etc}/identity/home`;
+  return [
+    {
+      title: 'locked by an operator',
+      finds: 'machine-locked',
+      async breaks(patient) {
+        await server().command('lock', await joined(patient));
+      },
+    },
+    {
+      title: 'locked, and no other pin',
+      finds: 'will-not-open',
+      says: /needs remote home, and would not open now: remote home: this machine is locked$/,
+      async breaks(patient) {
+        await server().command('lock', await joined(patient));
+      },
+    },
+    {
+      title: 'revoked',
+      finds: 'machine-revoked',
+      async breaks(patient) {
+        await server().command('revoke', await joined(patient), '--yes');
+      },
+    },
+    {
+      title: 'the server has never heard of this machine',
+      finds: 'machine-unknown',
+      says: /the server does not know this machine/,
+      async breaks(patient) {
+        await joined(patient);
+        writeFileSync(identityOf(patient), identityToPem(makeIdentity('stranger', random)));
+      },
+    },
+    {
+      title: 'it was sealed by the same server for another machine',
+      finds: 'will-not-open',
+      says: /the server has no such key/,
+      async breaks(patient) {
+        await joined(patient);
+        const sealed = readFileSync(`${patient.etc}/volumes/data.jwe`, 'utf8');
+        // This machine anew, under another name.
+        await fetchLuksKeyWell(['leave', 'home', '--etc', patient.etc], '');
+        await joined(patient);
+        patient.write('etc/volumes/data.jwe', sealed);
+      },
+    },
+    {
+      title: 'the machine has left the server',
+      finds: 'will-not-open',
+      says: /no server in config\.yaml has the key that it names/,
+      async breaks(patient) {
+        await joined(patient);
+        await fetchLuksKeyWell(['leave', 'home', '--etc', patient.etc], '');
+      },
+    },
+    {
+      title: 'the server is down',
+      finds: 'server-unreachable',
+      async breaks(patient, _ward, t) {
+        await joined(patient);
+        await server().stop();
+        t.teardown(() => server().start());
+      },
+    },
+    {
+      title: 'another server at the same address',
+      finds: 'server-other-key',
+      async breaks(patient) {
+        await joined(patient);
+        const text = readFileSync(`${patient.etc}/config.yaml`, 'utf8');
+        patient.config(text.replace(/sha256\/[\w-]{43}/, `sha256/${'A'.repeat(43)}`));
+      },
+    },
+    {
+      title: 'the keep-alive daemon is not enabled',
+      finds: 'keepalive-off',
+      async breaks(patient) {
+        await joined(patient);
+        patient.disable('fetch-luks-key-keepalive.service', 'multi-user.target');
+      },
+    },
+    {
+      title: 'the identity is not there',
+      finds: 'identity-unusable',
+      async breaks(patient) {
+        await joined(patient);
+        rmSync(identityOf(patient));
+      },
+    },
+    {
+      title: 'the identity is readable for others',
+      finds: 'identity-unusable',
+      says: /expected mode 0600, got 0640/,
+      async breaks(patient) {
+        await joined(patient);
+        chmodSync(identityOf(patient), 0o640);
+      },
+    },
+    {
+      title: 'the identity is on the disk as it is',
+      finds: 'identity-unprotected',
+      says: /is protected by nothing/,
+      async breaks(patient) {
+        await joined(patient);
+      },
+    },
+  ];
+}

@@ -1,0 +1,149 @@
+import t, { type Test } from 'tap';
+import { joins } from '../doctor/server-set-ups.ts';
+import { openWard, rightPatient } from '../doctor/set-up.ts';
+import { DEFAULT_PROGRAM } from '../support/activation.ts';
+import { startKeyServer } from '../support/key-server.ts';
+import { addKeyslot, addToken, clevisToken, uuidOf } from '../support/luks.ts';
+import { KEY, type Patient } from '../support/patient.ts';
+import { run } from '../support/run.ts';
+import { startTang } from '../support/tang.ts';
+
+const ward = await openWard();
+
+async function status(patient: Patient, ...args: string[]) {
+  const places = ['--etc', patient.etc, '--crypttab', `${patient.folder}/crypttab`];
+  const environment = { TPM2TOOLS_TCTI: patient.tcti };
+  const { stdout, ...rest } = await run(
+    [...DEFAULT_PROGRAM, 'status', ...args, ...places],
+    Buffer.alloc(0),
+    environment,
+  );
+  return { ...rest, stdout: stdout.toString() };
+}
+
+async function json(t: Test, patient: Patient, ...args: string[]) {
+  const { status: code, stdout, stderr } = await status(patient, ...args, '--json');
+  t.equal(code, 0, stderr);
+  return JSON.parse(stdout);
+}
+
+t.test('a volume that the TPM opens cannot be revoked', async (t) => {
+  const patient = rightPatient(t, ward);
+  const image = `${patient.folder}/data.img`;
+  const { volumes, servers } = await json(t, patient);
+  t.strictSame(servers, []);
+  t.strictSame(volumes, [
+    {
+      volume: 'data',
+      device: image,
+      uuid: uuidOf(image),
+      effective: 'tpm2 (keyslot 1) or passphrase (keyslot 0)',
+      revocable: false,
+      because: `tpm2 (${image} token 0) opens it without a key server`,
+      ways: [
+        { by: 'tpm2', where: `${image} token 0`, keyslots: [1], 'needs-person': false },
+        { by: 'passphrase', where: null, keyslots: [0], 'needs-person': true },
+      ],
+      committed: [uuidOf(image)],
+      'last-opened': null,
+    },
+  ]);
+});
+
+t.test('the effective policy is all of keyslots and tokens', async (t) => {
+  const patient = rightPatient(t, ward);
+  const { url, thp } = await startTang(t);
+  const own = { path: `${patient.folder}/data.img`, keyFile: ward.image.keyFile };
+  addKeyslot(own, 'second', ['--key-slot', '4']);
+  addToken(own, clevisToken(['4'], await ward.seal('tang', { url, thp }, 'second')));
+  addKeyslot(own, 'third', ['--key-slot', '5']);
+  addToken(own, { type: 'systemd-recovery', keyslots: ['5'] });
+  addKeyslot(own, 'fourth', ['--key-slot', '6']);
+  const { volumes } = await json(t, patient);
+  t.equal(
+    volumes[0].effective,
+    `tpm2 (keyslot 1) or tang ${url} (keyslot 4) or recovery key (keyslot 5) or passphrase (keyslot 0) or random key (keyslot 6)`,
+  );
+});
+
+t.test('a volume that needs its key server can be revoked, until something else opens it', async (t) => {
+  const server = await startKeyServer(t);
+  const patient = rightPatient(t, ward);
+  await joins(patient, server, 'nas');
+  const before = await json(t, patient, 'data');
+  t.equal(before.volumes[0].revocable, false);
+  t.match(before.volumes[0].because, /^tpm2 \(.* token 0\) opens it without a key server$/);
+
+  const bare = rightPatient(t, ward);
+  bare.remove('crypttab');
+  bare.volume('data', ward.image, null);
+  await joins(bare, server, 'bare');
+  const { volumes, servers } = await json(t, bare);
+  t.equal(volumes[0].revocable, true);
+  t.match(volumes[0].because, /^without home this machine does not open it; passphrase \(keyslot 0\) and /);
+  t.match(servers, [{ name: 'home', state: 'armed', 'alive-proof': false, 'identity-protection': 'none' }]);
+  const leaseLeft = servers[0]['lease-left-ms'];
+  t.ok(leaseLeft > 0 && leaseLeft <= 15 * 60_000, String(leaseLeft));
+
+  const audit = await server.command('audit', 'show');
+  t.notMatch(audit.stdout, /recover/, 'nothing was released');
+
+  t.match((await json(t, bare, '--probe')).volumes[0].pins, [
+    { pin: 'remote home', answers: true, why: null },
+  ]);
+  await server.command('lock', 'bare');
+  const locked = await json(t, bare, '--probe');
+  t.equal(locked.servers[0].state, 'locked');
+  t.match(locked.volumes[0].pins, [{ pin: 'remote home', answers: false, why: 'this machine is locked' }]);
+  t.notMatch((await server.command('audit', 'show')).stdout, /recover/, 'nothing was asked for');
+});
+
+t.test('probing asks each pin, and unseals nothing', async (t) => {
+  const patient = rightPatient(t, ward);
+  const tang = await startTang(t);
+  const { url, thp } = tang;
+  const config = { t: 2, pins: { tpm2: { pcr_ids: '7' }, tang: { url, thp } } };
+  patient.write('etc/volumes/data.jwe', await ward.seal('sss', config, KEY));
+  const mark = ward.tpm.mark();
+  const all = await json(t, patient, '--probe');
+  t.strictSame(all.volumes[0].pins, [
+    { pin: 'tpm2', answers: true, why: null },
+    { pin: `tang ${url}`, answers: true, why: null },
+  ]);
+  // TPM_CC_Unseal (TPM 2.0 Part 2 §6.5.2).
+  t.notOk(ward.tpm.traffic(mark).includes(Buffer.from('0000015e', 'hex')), 'no TPM2_Unseal');
+  t.equal(ward.tpm.leftovers(), '');
+  await tang.stop();
+  patient.tcti = 'device:/dev/no-such-tpm';
+  const none = await json(t, patient, '--probe');
+  t.match(none.volumes[0].pins, [
+    { pin: 'tpm2', answers: false, why: /^no TPM at / },
+    { pin: `tang ${url}`, answers: false, why: /connection refused/ },
+  ]);
+});
+
+t.test('for people', async (t) => {
+  const patient = rightPatient(t, ward);
+  const { status: code, stdout, stderr } = await status(patient, 'data', '--probe');
+  t.equal(code, 0, stderr);
+  t.match(
+    stdout,
+    /^data\n {2}device +\S+data\.img, LUKS2 [0-9a-f-]{36}\n {2}opened by +tpm2 \(keyslot 1\) or /,
+  );
+  t.match(stdout, /^ {2}revocable +no, because tpm2 /m);
+  t.match(stdout, /^ {2}now +tpm2 would answer$/m);
+  t.match(await status(patient, 'other'), { status: 3, stderr: /no volume other whose key file/ });
+  t.match(await status(patient, 'data', 'more'), {
+    status: 2,
+    stderr: /expected \[VOLUME\], got 2 arguments/,
+  });
+});
+
+t.test('a URL is nobody’s to revoke here', async (t) => {
+  const patient = rightPatient(t, ward);
+  patient.config('volumes: { web: { url: "https://keys.example/k?secret=1" } }');
+  patient.line(`web ${patient.folder}/data.img /run/fetch-luks-key/default.sock luks`);
+  const { stdout } = await status(patient, 'web');
+  t.match(stdout, /revocable +no, because whoever gets it \(https:\/\/keys\.example\/k\) opens it/);
+  t.notMatch(stdout, /secret/);
+});
