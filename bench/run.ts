@@ -1,6 +1,6 @@
 /**
  * Side by side with what people use, in one run: whole processes from connect to end of file through a real socket,
- * against `clevis decrypt` and curl of the same secrets. Writes bench/RESULTS.md.
+ * against `clevis decrypt` and curl of the same secrets. Writes its part of bench/RESULTS.md.
  */
 import { execFileSync, execSync } from 'node:child_process';
 import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -13,6 +13,7 @@ import { createAuthority } from '../test/support/certificates.ts';
 import { startSwtpm } from '../test/support/swtpm.ts';
 import { startTang } from '../test/support/tang.ts';
 import { costs, median, type Pair, paired, startTimeMs } from './measure.ts';
+import { writePart } from './results.ts';
 
 const RUNS = 20;
 const SECRET = 'correct horse battery staple';
@@ -72,7 +73,7 @@ function introduction(): string {
   const version = (program: string, args: string[]) =>
     execFileSync(program, args, { encoding: 'utf8' }).split('\n')[0];
   const [cpu] = cpus();
-  return `# Results
+  return `# Opening a key
 
 ${new Date().toISOString().slice(0, 10)}, \`npm run bench\`. Linux ${release()}, ${cpus().length} × ${cpu?.model.trim()};
 Node.js ${process.version}, ${version('swtpm', ['--version'])}, tpm2-tools ${/version="([^"]+)"/.exec(version('tpm2_createprimary', ['-v']) ?? '')?.[1]}, Clevis
@@ -253,7 +254,7 @@ function starts(): string {
 let status = 0;
 try {
   const results = await main();
-  writeFileSync(join(root, 'bench/RESULTS.md'), results);
+  writePart(results);
   process.stdout.write(results);
 } catch (thrown) {
   say(thrown instanceof Error ? (thrown.stack ?? thrown.message) : String(thrown));

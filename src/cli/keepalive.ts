@@ -13,7 +13,8 @@ export const keepaliveCommand: Command = {
 Tells every server that config.yaml names that this machine lives, with the
 proof that it has opened a key of theirs, and watches for being locked or
 revoked. Then it has 'on-locked:' or 'on-revoked:' done. An outage of the line
-is neither.
+is neither. Where their audit logs end it keeps in DIR/audit-heads, and tells
+in the journal when one is not what it was.
 
   --etc DIR   default /etc/fetch-luks-key
 

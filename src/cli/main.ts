@@ -20,6 +20,7 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   'announce-reboot': async () => (await import('./announce-reboot.ts')).announceRebootCommand,
   act: async () => (await import('./act.ts')).actCommand,
   check: async () => (await import('./check.ts')).checkCommand,
+  retire: async () => (await import('./retire.ts')).retireCommand,
   predict: async () => (await import('./predict.ts')).predictCommand,
   doctor: async () => (await import('./doctor.ts')).doctorCommand,
 };

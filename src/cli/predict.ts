@@ -1,14 +1,9 @@
-import { AppError, failureLine } from '../base/errors.ts';
-import { type VolumeName, volumeName } from '../base/names.ts';
-import { emptyConfig } from '../config/config.ts';
-import type { Places } from '../handler/locate.ts';
-import { findInCrypttab } from '../luks/crypttab.ts';
-import { leavesOf } from '../status/policy.ts';
-import { volumeFacts } from '../status/volume.ts';
+import { failureLine } from '../base/errors.ts';
+import { volumeName } from '../base/names.ts';
 import type { EventChange } from '../tpm/measured.ts';
 import { type PcrNow, type Prediction, predict } from '../tpm/prediction.ts';
 import { type Command, parseCommandLine, placeOptions, placesFrom } from './command.ts';
-import type { World } from './world.ts';
+import { tpmKeysOf } from './tpm-keys.ts';
 
 interface Predicted extends Prediction {
   /** Which sealed key: file, or `DEVICE token ID`. */
@@ -17,7 +12,7 @@ interface Predicted extends Prediction {
 
 export const predictCommand: Command = {
   name: 'predict',
-  summary: 'tell which PCRs changed since a volume’s key was sealed, and why',
+  summary: 'tell which PCRs changed since sealing, and why',
   help: `usage: fetch-luks-key predict VOLUME [--json] [--etc DIR] [--crypttab FILE]
 
 Compares what the TPM has measured of this boot with what VOLUME's key was
@@ -45,32 +40,15 @@ example, after an update of the firmware:
     const options = { ...placeOptions, json: { type: 'boolean' } } as const;
     const { values, positionals } = parseCommandLine('predict', args, options, ['VOLUME']);
     const volume = volumeName(positionals[0] ?? '');
-    const predictions = await predictAll(volume, placesFrom(values), world);
+    const predictions: Predicted[] = [];
+    for (const { where, object } of await tpmKeysOf(volume, placesFrom(values), world)) {
+      predictions.push({ where, ...(await predict(object, world, world.signal)) });
+    }
     if (values.json) world.print(`${JSON.stringify({ volume, keys: predictions.map(toJson) })}\n`);
     else for (const one of predictions) world.print(toText(one));
     return Math.max(0, ...predictions.map(({ fault }) => (fault === null ? 0 : fault.exitStatus)));
   },
 };
-
-/** Of each TPM pin in each sealed key of the volume. */
-async function predictAll(volume: VolumeName, places: Places, world: World): Promise<Predicted[]> {
-  const entry = await findInCrypttab(world.files, places.crypttab, volume);
-  if (entry === null) {
-    throw new AppError('unknown-volume', `no line for ${volume} in ${places.crypttab}`);
-  }
-  const { used, unused, headerFault } = await volumeFacts(entry, volume, emptyConfig, places, world.files);
-  const predictions: Predicted[] = [];
-  for (const { where, policy, fault } of [...used, ...unused]) {
-    if (fault !== null) world.say(`${where}: ${failureLine(fault)}`);
-    for (const pin of policy === null ? [] : leavesOf(policy)) {
-      if (pin.pin !== 'tpm2') continue;
-      predictions.push({ where, ...(await predict(pin.object, world, world.signal)) });
-    }
-  }
-  if (predictions.length > 0) return predictions;
-  if (headerFault !== null) throw headerFault;
-  throw new AppError('unknown-volume', `no sealed key of ${volume} needs the TPM`);
-}
 
 function toJson({ where, fault, bank, pcrs, signed }: Predicted): object {
   return {

@@ -2,6 +2,7 @@ import { fromBase64url } from '../base/bytes.ts';
 import { AppError } from '../base/errors.ts';
 import { limits } from '../base/limits.ts';
 import { isObject, shown } from '../jwe/compact.ts';
+import { parseIndex } from '../tpm/counter.ts';
 import { parentKeys } from '../tpm/parents.ts';
 import {
   type HashName,
@@ -22,7 +23,7 @@ const DEFAULT_PCR_BANK = 'sha256';
 const DEFAULT_SIGNED_PCR_IDS = [11];
 
 const clevisFields = ['clevis', 'hash', 'key', 'pcr_bank', 'pcr_ids', 'pcr_digest'] as const;
-const fields = [...clevisFields, 'public_key', 'public_key_pcrs'] as const;
+const fields = [...clevisFields, 'public_key', 'public_key_pcrs', 'rollback_counter'] as const;
 type Field = (typeof fields)[number];
 /** The value of a field, or what stands for it when it is absent. */
 type Given = (field: Field, otherwise: unknown) => unknown;
@@ -44,6 +45,8 @@ export interface Tpm2Config {
  * and with systemd's (systemd-cryptenroll(1), `--tpm2-public-key=`):
  * - `public_key`: PEM file of the RSA key whose signatures of PCR values are accepted too; default none
  * - `public_key_pcrs`: the PCRs that it signs for, besides those of `pcr_ids`; default `"11"`
+ * and of our own:
+ * - `rollback_counter`: NV index (`"0x01800100"`) of the counter by which it can be retired later; default none
  * @throws AppError `bad-config`
  */
 export function readConfig(config: unknown): Tpm2Config {
@@ -53,12 +56,29 @@ export function readConfig(config: unknown): Tpm2Config {
   const given: Given = (field, otherwise) => (Object.hasOwn(config, field) ? config[field] : otherwise);
   const clevis = given('clevis', false);
   if (typeof clevis !== 'boolean') throw wrong('clevis', 'true or false', clevis);
-  const plan = { parent: readParent(given, clevis), pcrs: readPcrs(given, clevis), signed: null };
+  const plan = {
+    parent: readParent(given, clevis),
+    pcrs: readPcrs(given, clevis),
+    rollbackIndex: readIndex(given, clevis),
+  };
   if (plan.parent !== 'storage-key' && plan.parent.hash !== 'sha256' && plan.pcrs !== null) {
     const hint = 'clevis decrypt could not open it: its policy session is always of SHA-256';
     throw wrong('hash', 'sha256 together with pcr_ids', plan.parent.hash, hint);
   }
   return { plan, publicKey: readPublicKey(given, clevis, plan.pcrs?.selection.ids ?? []) };
+}
+
+function readIndex(given: Given, clevis: boolean): number | null {
+  const value = given('rollback_counter', undefined);
+  if (value === undefined) return null;
+  if (clevis) {
+    throw wrong('rollback_counter', 'nothing beside "clevis": true', value, 'Clevis has no such counters');
+  }
+  const index = parseIndex(value);
+  if (index === null) {
+    throw wrong('rollback_counter', 'an NV index from "0x01800000" to "0x01bfffff"', value);
+  }
+  return index;
 }
 
 function readPublicKey(given: Given, clevis: boolean, others: readonly number[]): Tpm2Config['publicKey'] {

@@ -1,5 +1,6 @@
 import { fromBase64url, toBase64url } from '../base/bytes.ts';
 import { damaged, isObject, shown } from '../jwe/compact.ts';
+import { indexText, parseIndex, type RollbackLimit } from '../tpm/counter.ts';
 import { MARK_BYTES, type Marks } from '../tpm/measured.ts';
 import { parentKeys } from '../tpm/parents.ts';
 import { hashes, hashNames, isHashName, type PcrSelection, parsePcrIds } from '../tpm/pcrs.ts';
@@ -22,16 +23,22 @@ import type { PcrBinding, SealedObject } from '../tpm/tpm.ts';
  * policy key's modulus, base64url) and `public_key_pcrs` (`"11"`). No `hash` and no `key`, without which
  * `clevis decrypt` refuses at once, rather than trying the wrong parent.
  *
+ * With a counter against rollback also `rollback_counter` (`"0x01800100"`) and `rollback_limit` (decimal, as text).
+ *
  * Where the signatures are it does not say: who writes to the header must not choose what root reads.
  */
 export function writeHeader(object: SealedObject): Record<string, unknown> {
-  const { parent, pcrs, signed, marks = new Map() } = object;
+  const { parent, pcrs, signed, rollback = null, marks = new Map() } = object;
   const objects = { jwk_pub: toBase64url(object.publicArea), jwk_priv: toBase64url(object.privateArea) };
   const policy =
     pcrs === null ? {} : { pcr_bank: pcrs.selection.bank, pcr_ids: pcrs.selection.ids.join(',') };
   if (parent.kind === 'primary') return { hash: parent.hash, key: parent.key, ...policy, ...objects };
   const values = pcrs?.values == null ? {} : { pcrs: valuesToJson(pcrs.selection, pcrs.values) };
   const authority = signed === null ? {} : signedToJson(signed);
+  const counter =
+    rollback === null
+      ? {}
+      : { rollback_counter: indexText(rollback.index), rollback_limit: String(rollback.limit) };
   const events =
     marks.size === 0
       ? {}
@@ -40,6 +47,7 @@ export function writeHeader(object: SealedObject): Record<string, unknown> {
     srk: toBase64url(parent.key.serialized),
     ...policy,
     ...authority,
+    ...counter,
     ...values,
     ...events,
     ...objects,
@@ -56,7 +64,27 @@ export function readHeader(own: Readonly<Record<string, unknown>>): SealedObject
   const parent = own.srk === undefined ? readPrimary(own) : readStorageKey(own);
   const values = parent.kind === 'storage-key' && selection !== null ? readValues(own, selection) : null;
   const pcrs = selection === null ? null : { selection, values };
-  return { parent, publicArea, privateArea, pcrs, signed: readSigned(own), marks: readMarks(own) };
+  return {
+    parent,
+    publicArea,
+    privateArea,
+    pcrs,
+    signed: readSigned(own),
+    rollback: readRollback(own),
+    marks: readMarks(own),
+  };
+}
+
+function readRollback(own: Readonly<Record<string, unknown>>): RollbackLimit | null {
+  const { rollback_counter: counter, rollback_limit: limit } = own;
+  if (counter === undefined) return null;
+  if (own.srk === undefined) throw wrong(own, 'rollback_counter', 'nothing without srk');
+  const index = parseIndex(counter);
+  if (index === null) throw wrong(own, 'rollback_counter', 'an NV index from 0x01800000 to 0x01bfffff');
+  if (typeof limit !== 'string' || !/^\d{1,19}$/.test(limit)) {
+    throw wrong(own, 'rollback_limit', 'a number as text');
+  }
+  return { index, limit: BigInt(limit) };
 }
 
 function readMarks(own: Readonly<Record<string, unknown>>): Marks {

@@ -37,7 +37,9 @@ export const rc = {
   BAD_AUTH: 0x80 | 0x22,
   INITIALIZE: 0x100,
   FAILURE: 0x101,
+  POLICY: 0x126,
   AUTH_UNAVAILABLE: 0x12f,
+  NV_UNINITIALIZED: 0x14a,
   OBJECT_MEMORY: 0x902,
   SESSION_MEMORY: 0x903,
   SESSION_HANDLES: 0x905,
@@ -99,7 +101,12 @@ const meanings: Readonly<Record<number, Meaning>> = {
 };
 
 /** The owner's hierarchy has a password: these tools are the ones that ask for it. */
-const OWNER_TOOLS: ReadonlySet<string> = new Set(['tpm2_createprimary', 'tpm2_evictcontrol']);
+const OWNER_TOOLS: ReadonlySet<string> = new Set([
+  'tpm2_createprimary',
+  'tpm2_evictcontrol',
+  'tpm2_nvdefine',
+  'tpm2_nvincrement',
+]);
 /** A parameter that these refuse came from the configuration. */
 const MAKING_TOOLS: ReadonlySet<string> = new Set(['tpm2_createprimary', 'tpm2_create', 'tpm2_pcrread']);
 

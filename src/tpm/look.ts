@@ -1,4 +1,5 @@
 import type { Files, Locks, MemoryFiles, Runner } from '../base/ports.ts';
+import { checkCounter } from './counter.ts';
 import { property } from './lockout.ts';
 import { useParent } from './parents.ts';
 import { type HashName, hashes, type PcrSelection } from './pcrs.ts';
@@ -47,17 +48,18 @@ export function tpmLookByTools(ports: Ports, settings: TpmSettings): TpmLook {
   return {
     async wouldUnseal(object, signal) {
       const { settled } = await inSequence(tools, ports, signal, async (sequence) => {
-        const { parent, pcrs, signed } = object;
+        const { parent, pcrs, signed, rollback = null } = object;
         if (signed !== null) await signatureForNow(sequence, signed, () => readSignatures(ports.files));
         const parentFile = await useParent(sequence, parent);
         if (parent.kind === 'primary') await sequence.freeObjects();
         const area = ['-u', sequence.file(object.publicArea), '-r', sequence.file(object.privateArea)];
         await sequence.run('tpm2_load', ['-Q', '-C', parentFile, ...area, '-c', sequence.file()]);
-        if (pcrs === null && signed === null) return;
+        if (rollback !== null) await checkCounter(sequence, rollback);
+        if (pcrs === null && signed === null && rollback === null) return;
         await sequence.freeObjects();
         const hash = parent.kind === 'primary' ? parent.hash : 'sha256';
         const now = pcrs === null ? null : { ...pcrs, values: await readPcrs(sequence, pcrs.selection) };
-        const policy = policyDigest(hash, signed, now);
+        const policy = policyDigest(hash, { signed, rollback, pcrs: now });
         if (policy !== null && policyIn(object.publicArea)?.equals(policy) === true) return;
         throw pcrs === null ? otherPolicy() : await pcrMismatch(sequence, pcrs);
       });

@@ -1,6 +1,7 @@
 import { AppError } from '../base/errors.ts';
 import type { Argument, Files, Locks, MemoryFile, MemoryFiles, Runner } from '../base/ports.ts';
 import { Secret } from '../base/secret.ts';
+import { advanceTo, compareCounter, counterPolicyDigest, nextLimit, type RollbackLimit } from './counter.ts';
 import { errorNumber, rc, responseIn } from './errors.ts';
 import type { Marks } from './measured.ts';
 import { type Parent, standardStorageKey, useParent } from './parents.ts';
@@ -23,6 +24,8 @@ export interface SealedObject {
   readonly pcrs: PcrBinding | null;
   /** Only under the storage key; both, when there are `pcrs` too. */
   readonly signed: SignedPcrs | null;
+  /** Only under the storage key. */
+  readonly rollback?: RollbackLimit | null;
   /** What had been measured into `pcrs` at sealing, to tell later what changed; nothing else depends on it. */
   readonly marks?: Marks;
 }
@@ -34,6 +37,8 @@ export interface SealPlan {
   readonly pcrs: PcrBinding | null;
   /** Default none. */
   readonly signed?: SignedPcrs | null;
+  /** NV index of the counter whose limit it gets; default none. */
+  readonly rollbackIndex?: number | null;
 }
 
 export interface Unsealed {
@@ -57,6 +62,11 @@ export interface Tpm {
    *   `tool-missing`, `stopped`
    */
   unseal(object: SealedObject, signal: AbortSignal): Promise<Unsealed>;
+  /**
+   * What was sealed with a lower limit of this counter does not open any more, on this TPM, ever.
+   * @throws AppError `foreign-tpm` (no such counter), `refused`, `unavailable`, `tool-missing`, `stopped`
+   */
+  retire(rollback: RollbackLimit, signal: AbortSignal): Promise<void>;
 }
 
 interface Ports {
@@ -91,6 +101,10 @@ export function tpmByTools(ports: Ports, settings: TpmSettings): Tpm {
       );
       return { secret: value, settled };
     },
+    async retire(rollback, signal) {
+      const { settled } = await inSequence(tools, ports, signal, (sequence) => advanceTo(sequence, rollback));
+      await settled;
+    },
   };
 }
 
@@ -105,11 +119,12 @@ async function seal(sequence: Sequence, content: Secret, plan: SealPlan): Promis
     plan.parent === 'storage-key'
       ? { kind: 'storage-key', key: await standardStorageKey(sequence) }
       : plan.parent;
-  const { signed = null } = plan;
+  const { signed = null, rollbackIndex = null } = plan;
   const hash = parent.kind === 'primary' ? parent.hash : 'sha256';
   const parentFile = await useParent(sequence, parent);
   const pcrs = plan.pcrs === null ? null : await withValues(sequence, plan.pcrs);
-  const policy = policyDigest(hash, signed, pcrs);
+  const rollback = rollbackIndex === null ? null : await nextLimit(sequence, rollbackIndex);
+  const policy = policyDigest(hash, { signed, rollback, pcrs });
   const policyArgs = policy === null ? [] : ['-L', sequence.file(policy)];
   const session = await sequence.startSession(parentFile, null);
   await sequence.freeObjects();
@@ -125,20 +140,27 @@ async function seal(sequence: Sequence, content: Secret, plan: SealPlan): Promis
     privateArea: privateFile.read(OBJECT_BYTES),
     pcrs,
     signed,
+    rollback,
   };
 }
 
 /**
- * What the object's policy is: first the signed PCRs, as PolicyAuthorize forgets what came before, then those sealed
- * to, in systemd's order. null: neither.
+ * What the object's policy is: first the signed PCRs, as PolicyAuthorize forgets what came before, then the counter and
+ * the PCRs sealed to. null: none of them.
  */
 export function policyDigest(
   hash: HashName,
-  signed: SignedPcrs | null,
-  pcrs: (PcrBinding & { readonly values: Buffer }) | null,
+  {
+    signed,
+    rollback = null,
+    pcrs,
+  }: Pick<SealedObject, 'signed' | 'rollback'> & {
+    readonly pcrs: (PcrBinding & { readonly values: Buffer }) | null;
+  },
 ): Buffer | null {
   const first = signed === null ? null : signedPolicyDigest(signed);
-  return pcrs === null ? first : pcrPolicyDigest(hash, pcrs.selection, pcrs.values, first);
+  const second = rollback === null ? first : counterPolicyDigest(rollback, first);
+  return pcrs === null ? second : pcrPolicyDigest(hash, pcrs.selection, pcrs.values, second);
 }
 
 /** Authorizes by the session, whose encryption then covers the command. */
@@ -151,7 +173,7 @@ async function unseal(
   object: SealedObject,
   signatures: () => Promise<SignatureFiles>,
 ): Promise<Secret> {
-  const { parent, pcrs, signed } = object;
+  const { parent, pcrs, signed, rollback = null } = object;
   // Before all else: without one there is nothing to begin.
   const signature = signed === null ? null : await signatureForNow(sequence, signed, signatures);
   const parentFile = await useParent(sequence, parent);
@@ -159,6 +181,7 @@ async function unseal(
   const session = await sequence.startSession(parentFile, policyHash);
   if (parent.kind === 'primary') await sequence.freeObjects();
   if (signed !== null && signature !== null) await authorize(sequence, session, signed, signature);
+  if (rollback !== null) await compareCounter(sequence, session, rollback);
   const publicFile = sequence.file(object.publicArea);
   const privateFile = sequence.file(object.privateArea);
   const loaded = sequence.file();
@@ -174,22 +197,22 @@ async function unseal(
   const response = responseIn(result.stderr);
   if (response !== null && errorNumber(response.code) === rc.POLICY_FAIL) {
     if (pcrs !== null) throw await pcrMismatch(sequence, pcrs);
-    if (signed !== null) throw otherPolicy();
+    if (policyHash !== null) throw otherPolicy();
   }
   throw await sequence.explain('tpm2_unseal', result);
 }
 
 export function otherPolicy(): AppError {
-  return new AppError('damaged', "the sealed object's policy is not that of its policy key");
+  return new AppError('damaged', "the sealed object's policy is not the one that the sealed key tells");
 }
 
 /**
  * A policy session's hash must be the object's name algorithm (TPM 2.0 Part 1 §19.7.1). That which `tpm2_unseal -p
  * pcr:…` starts is always of SHA-256, so that `clevis decrypt` cannot open such objects of another algorithm at all:
- * for them the session is ours, and one process more. So it is for signed PCRs, of which that option knows nothing.
+ * for them the session is ours, and one process more. So it is for signed PCRs and counters, of which that option knows nothing.
  */
-function ownPolicyHash({ parent, pcrs, signed }: SealedObject): HashName | null {
-  if (signed !== null) return 'sha256';
+function ownPolicyHash({ parent, pcrs, signed, rollback = null }: SealedObject): HashName | null {
+  if (signed !== null || rollback !== null) return 'sha256';
   return pcrs !== null && parent.kind === 'primary' && parent.hash !== 'sha256' ? parent.hash : null;
 }
 

@@ -1,88 +1,18 @@
-import { type ChildProcess, spawn } from 'node:child_process';
-import {
-  cpSync,
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readFileSync,
-  rmSync,
-  statSync,
-  writeFileSync,
-} from 'node:fs';
+import { cpSync, existsSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { createInterface } from 'node:readline';
 import { setTimeout as pause } from 'node:timers/promises';
-import t, { type Test } from 'tap';
-import { activate, DEFAULT_PROGRAM } from '../support/activation.ts';
+import t from 'tap';
+import { machine, until } from '../support/keepalive-machine.ts';
 import { type KeyServerProcess, startKeyServer } from '../support/key-server.ts';
-import { privateMounts } from '../support/private-mounts.ts';
-import { run } from '../support/run.ts';
 
 // Leases of some seconds, waited for.
 t.setTimeout(300_000);
 
 const root = resolve(import.meta.dirname, '../..');
-const KEY = Buffer.from('opened, and so alive');
-
-/** A machine with /run of its own, that has joined, sealed `data` and can keep itself alive. */
-async function machine(t: Test, server: KeyServerProcess, ...policy: string[]) {
-  // Not below /tmp, of which the machine has one of its own.
-  const folder = mkdtempSync(join(root, '.tap/keepalive-'));
-  t.teardown(() => rmSync(folder, { recursive: true }));
-  const own = join(folder, 'etc');
-  mkdirSync(join(own, 'volumes'), { recursive: true });
-  mkdirSync(join(folder, 'mounts'));
-  const program = [...privateMounts(join(folder, 'mounts')).wrapper, ...DEFAULT_PROGRAM];
-  const tell = async (args: string[], input: string | Buffer) => {
-    const ended = await run([...program, ...args, '--etc', own], Buffer.from(input), {});
-    if (ended.status !== 0) throw new Error(ended.stderr);
-    return ended.stdout;
-  };
-  await tell(['join', '--name', 'home'], await server.invite('nas', ...policy));
-  writeFileSync(join(own, 'volumes/data.jwe'), await tell(['seal', 'remote', '{"server":"home"}'], KEY));
-  const socket = await activate(['--etc', own], { program });
-  t.teardown(() => socket.stop());
-  const inside = (path: string) => join(folder, 'mounts/_run', path);
-  return {
-    own,
-    opens: async () => (await socket.askAlone('data')).bytes.equals(KEY),
-    proofs: () => existsSync(inside('fetch-luks-key/alive')),
-    /** As a boot does in which no key was opened. */
-    forget: () => rmSync(inside('fetch-luks-key/alive'), { recursive: true }),
-    /** @param jobs what systemd is doing, as its own client lists it */
-    announce: async (jobs: string) => {
-      const systemctl = join(folder, 'systemctl');
-      writeFileSync(systemctl, `#!/bin/sh\n[ "$1" = list-jobs ] && printf '%s' '${jobs}'\n`, { mode: 0o755 });
-      const over = ['/bin/sh', '-c', `mount --bind ${systemctl} /usr/bin/systemctl && exec "$@"`, 'sh'];
-      const asMachine = [...program.slice(0, -DEFAULT_PROGRAM.length), ...over, ...DEFAULT_PROGRAM];
-      return await run([...asMachine, 'announce-reboot', '--etc', own], Buffer.alloc(0), {});
-    },
-    ordered: (verdict: string) => existsSync(inside(`fetch-luks-key/act/${verdict}`)),
-    /** Starts the daemon. */
-    keepalive(): { child: ChildProcess; lines: string[] } {
-      const [first = '', ...rest] = [...program, 'keepalive', '--etc', own];
-      const child = spawn(first, rest, {
-        stdio: ['ignore', 'ignore', 'pipe'],
-        env: { PATH: '/usr/sbin:/usr/bin:/sbin:/bin' },
-      });
-      const lines: string[] = [];
-      createInterface({ input: child.stderr }).on('line', (line) => lines.push(line));
-      t.teardown(() => child.kill('SIGKILL'));
-      return { child, lines };
-    },
-  };
-}
 
 async function statusOf(server: KeyServerProcess): Promise<string> {
   const { stdout } = await server.command('list', '--json');
   return (JSON.parse(stdout) as { machines: { status: string }[] }).machines[0]?.status ?? 'none';
-}
-
-async function until(title: string, condition: () => boolean | Promise<boolean>): Promise<void> {
-  for (let tries = 0; !(await condition()); tries++) {
-    if (tries > 300) throw new Error(`not within a minute: ${title}`);
-    await pause(200);
-  }
 }
 
 t.test('who has opened its key stays armed, and no other', async (t) => {
@@ -189,41 +119,15 @@ t.test('the server’s log is put back, and goes on otherwise: the machine tells
   t.equal(lines.filter((line) => alert.test(line)).length, 1, 'once');
 });
 
-t.test('a reboot announces itself, a power-off does not', async (t) => {
+t.test('the executable at rest takes at most 70 MiB, after as many keep-alives as an hour has', async (t) => {
   const server = await startKeyServer(t);
-  const nas = await machine(t, server);
-  const announced = async () => {
-    const { stdout } = await server.command('audit', 'show');
-    return [...stdout.matchAll(/machine announce nas from 127\.0\.0\.1: (.*)/g)].map(
-      ([, outcome]) => outcome,
-    );
-  };
-  for (const jobs of [
-    '',
-    '12 poweroff.target start waiting\n13 umount.target start waiting\n',
-    '12 halt.target start waiting\n',
-    '12 soft-reboot.target start waiting\n',
-    '12 reboot.target stop waiting\n',
-  ]) {
-    t.match(await nas.announce(jobs), { status: 0, stderr: '' }, jobs);
+  const nas = await machine(t, server, '--lease', '3s');
+  const { child } = nas.keepalive([join(root, 'dist/fetch-luks-key')]);
+  await pause(12_000);
+  for (let look = 0; look < 8; look++) {
+    await pause(700);
+    const [, kib] = /^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${child.pid}/status`, 'utf8')) ?? [];
+    t.ok(Number(kib) <= 70 * 1024, `${kib} KiB`);
   }
-  t.same(await announced(), [], 'none of these is a reboot');
-  for (const target of ['reboot', 'kexec']) {
-    const jobs = `12 final.target start waiting\n 7 ${target}.target start waiting\n`;
-    t.match(await nas.announce(jobs), { status: 0, stderr: /^<6>home: this reboot is announced\n$/ });
-  }
-  t.same(await announced(), ['announced', 'announced']);
-
-  const reboots = '7 reboot.target start waiting\n';
-  await nas.announce(reboots);
-  await nas.announce(reboots);
-  const refused = await nas.announce(reboots);
-  t.match(refused, {
-    status: 5,
-    stderr: /^<4>home: this reboot is not announced: the server does not grant it/,
-  });
-  await server.stop();
-  t.match(await nas.announce(reboots), { status: 5, stderr: /not announced: .*connection refused/ });
-  nas.forget();
-  t.match(await nas.announce(reboots), { status: 0, stderr: /^<6>home: .*no key of this server was opened/ });
+  t.equal(await statusOf(server), 'armed');
 });

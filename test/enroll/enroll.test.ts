@@ -6,7 +6,7 @@ import { BY_STDIN, machineWith } from '../support/enrolled.ts';
 import { startKeyServer } from '../support/key-server.ts';
 import { opens, PASSPHRASE } from '../support/luks.ts';
 import { startTang } from '../support/tang.ts';
-import { ownSwtpm } from '../support/tpm.ts';
+import { ownFolder, ownSwtpm } from '../support/tpm.ts';
 
 // Each step starts several programs, on cores that other tests share.
 t.setTimeout(300_000);
@@ -138,4 +138,20 @@ t.test('nothing to propose', async (t) => {
   t.equal(status, 2);
   t.match(stderr, /nothing to propose: there is no TPM, and no key server was joined \(hint: name a Tang/);
   t.match((await machine.command('enroll', ['--require', '2'])).stderr, /--require: of nothing/);
+});
+
+t.test('a TPM without a free persistent handle will do', async (t) => {
+  const tpm = await ownSwtpm(t);
+  const machine = await machineWith(t, { TPM2TOOLS_TCTI: tpm.tcti });
+  const folder = ownFolder(t);
+  tpm.run('tpm2_createprimary', ['-c', `${folder}/key`]);
+  const persist = (number: number) =>
+    tpm.run('tpm2_evictcontrol', ['-c', `${folder}/key`, `0x810100${number.toString(16).padStart(2, '0')}`]);
+  t.throws(() => {
+    for (let number = 0; number < 256; number++) persist(number);
+  }, 'it is full');
+  tpm.flush();
+  const { status, stderr } = await machine.command('enroll', ['--tpm2', ...BY_STDIN]);
+  t.equal(status, 0, stderr);
+  t.ok(await machine.opensBySocket(), 'then a key is made anew each time');
 });

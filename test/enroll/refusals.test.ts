@@ -5,7 +5,6 @@ import { atTerminal, type Ended, fails } from '../support/command-line.ts';
 import { BY_STDIN, type Machine, machineWith } from '../support/enrolled.ts';
 import { addKeyslot, opens, PASSPHRASE } from '../support/luks.ts';
 import { startTang } from '../support/tang.ts';
-import { ownFolder, ownSwtpm } from '../support/tpm.ts';
 
 t.setTimeout(300_000);
 
@@ -236,20 +235,4 @@ t.test('Ctrl-C at each prompt leaves all as it was', async (t) => {
     t.ok(JSON.stringify(everything(machine)) === before, `${prompt}: all is as it was`);
   }
   t.ok(opens(machine.image.path, PASSPHRASE));
-});
-
-t.test('a TPM without a free persistent handle will do', async (t) => {
-  const tpm = await ownSwtpm(t);
-  const machine = await machineWith(t, { TPM2TOOLS_TCTI: tpm.tcti });
-  const folder = ownFolder(t);
-  tpm.run('tpm2_createprimary', ['-c', `${folder}/key`]);
-  const persist = (number: number) =>
-    tpm.run('tpm2_evictcontrol', ['-c', `${folder}/key`, `0x810100${number.toString(16).padStart(2, '0')}`]);
-  t.throws(() => {
-    for (let number = 0; number < 256; number++) persist(number);
-  }, 'it is full');
-  tpm.flush();
-  const { status, stderr } = await machine.command('enroll', ['--tpm2', ...BY_STDIN]);
-  t.equal(status, 0, stderr);
-  t.ok(await machine.opensBySocket(), 'then a key is made anew each time');
 });

@@ -12,5 +12,5 @@ t.test('a program that rests holds little of its executable, and goes on', async
   const after = residentKib();
   t.ok(after < before / 2, `${before} KiB, then ${after} KiB`);
   for (let round = 0; round < 3; round++) rest();
-  t.equal(JSON.stringify({ n: [..."it's all there"].toSorted().join('') }), '{"n":"  \'aeehillrsttt"}');
+  t.same([3, 1, 2].toSorted(), [1, 2, 3]);
 });
