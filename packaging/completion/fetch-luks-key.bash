@@ -20,7 +20,7 @@ _fetch_luks_key() {
   local begun=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]} command=${COMP_WORDS[1]-}
   COMPREPLY=()
   if ((COMP_CWORD == 1)); then
-    _fetch_luks_key_words 'handle seal open enroll rotate reseal unenroll recovery-key request join leave keepalive announce-reboot act check predict --help --version' "$begun"
+    _fetch_luks_key_words 'handle seal open enroll rotate reseal unenroll recovery-key request join leave keepalive announce-reboot act check retire predict --help --version' "$begun"
     return
   fi
   case $before in
@@ -47,16 +47,16 @@ _fetch_luks_key() {
     ;;
   recovery-key:-*) _fetch_luks_key_words '--device --unlock-key-file --json --etc --crypttab --help' "$begun" ;;
   unenroll:-*) _fetch_luks_key_words '--unlock-key-file --json --etc --crypttab --help' "$begun" ;;
-  enroll:* | rotate:* | reseal:* | predict:* | unenroll:* | recovery-key:*) _fetch_luks_key_volumes "$begun" ;;
+  retire:-* | predict:-*) _fetch_luks_key_words '--json --etc --crypttab --help' "$begun" ;;
+  enroll:* | rotate:* | reseal:* | retire:* | predict:* | unenroll:* | recovery-key:*) _fetch_luks_key_volumes "$begun" ;;
   request:-*) _fetch_luks_key_words '--socket --output --json --help' "$begun" ;;
   request:*) _fetch_luks_key_volumes "$begun" ;;
   join:-*) _fetch_luks_key_words '--name --etc --json --help' "$begun" ;;
   leave:-*) _fetch_luks_key_words '--etc --help' "$begun" ;;
   keepalive:-*) _fetch_luks_key_words '--etc --help' "$begun" ;;
   announce-reboot:-*) _fetch_luks_key_words '--etc --help' "$begun" ;;
-  act:-*) _fetch_luks_key_words '--etc --crypttab --help' "$begun" ;;
+  act:-*) _fetch_luks_key_words '--script --etc --crypttab --help' "$begun" ;;
   act:*) ((COMP_CWORD > 2)) || _fetch_luks_key_words 'locked revoked' "$begun" ;;
-  predict:-*) _fetch_luks_key_words '--json --etc --crypttab --help' "$begun" ;;
   check:-*) _fetch_luks_key_words '--etc --crypttab --json --help' "$begun" ;;
   esac
 }

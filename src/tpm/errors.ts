@@ -7,9 +7,14 @@ export interface Response {
   readonly text: string;
 }
 
-/** `ERROR: Esys_Unseal(0x99D) - tpm:session(1):a policy check failed`; the first one is the cause of the others. */
+/**
+ * `ERROR: Esys_Unseal(0x99D) - tpm:session(1):a policy check failed`; the first one is the cause of the others. From
+ * tpm2_nvincrement it is the library's line alone: `ERROR:esys:…:Esys_NV_Increment() Esys Finish ErrorCode (0x000009a2)`.
+ */
 export function responseIn(stderr: string): Response | null {
-  const found = /^ERROR: \w+\(0x([0-9A-Fa-f]{1,8})\) - (.*)$/m.exec(stderr);
+  const found =
+    /^ERROR: \w+\(0x([0-9A-Fa-f]{1,8})\) - (.*)$/m.exec(stderr) ??
+    /^ERROR:esys:.*:(?=\w+\(\) .*ErrorCode \(0x([0-9A-Fa-f]{1,8})\))(\w+)/m.exec(stderr);
   if (found?.[1] === undefined) return null;
   return { code: Number.parseInt(found[1], 16), text: printable(found[2] ?? '') };
 }
@@ -53,6 +58,7 @@ interface Meaning {
 }
 
 const SEAL_AGAIN = 'open the volume with another key and seal this one again';
+export const WRONG_SIGNATURE = 'a signature is not by the policy key whose fingerprint it carries';
 const NOT_OURS = 'the TPM holds another storage key than the one that the key was sealed under';
 
 /** What a code means when it comes back while a sealed key is opened or made, whatever the tool. */
@@ -67,7 +73,7 @@ const meanings: Readonly<Record<number, Meaning>> = {
   },
   [rc.SIGNATURE]: {
     code: 'damaged',
-    what: 'a signature is not by the policy key whose fingerprint it carries',
+    what: WRONG_SIGNATURE,
   },
   [rc.AUTH_UNAVAILABLE]: {
     code: 'damaged',

@@ -3,10 +3,11 @@ import { checkCounter } from './counter.ts';
 import { property } from './lockout.ts';
 import { useParent } from './parents.ts';
 import { type HashName, hashes, type PcrSelection } from './pcrs.ts';
+import { hasSigned } from './policy-key.ts';
 import { pcrMismatch, readPcrs } from './read-pcrs.ts';
 import { inSequence } from './sequence.ts';
 import { readSignatures } from './signatures.ts';
-import { signatureForNow } from './signed.ts';
+import { signatureForNow, wrongSignature } from './signed.ts';
 import { policyIn } from './structures.ts';
 import { Tools, type TpmSettings } from './tools.ts';
 import { otherPolicy, policyDigest, type SealedObject } from './tpm.ts';
@@ -49,7 +50,10 @@ export function tpmLookByTools(ports: Ports, settings: TpmSettings): TpmLook {
     async wouldUnseal(object, signal) {
       const { settled } = await inSequence(tools, ports, signal, async (sequence) => {
         const { parent, pcrs, signed, rollback = null } = object;
-        if (signed !== null) await signatureForNow(sequence, signed, () => readSignatures(ports.files));
+        if (signed !== null) {
+          const found = await signatureForNow(sequence, signed, () => readSignatures(ports.files));
+          if (!hasSigned(signed.key, found.policy, found.signature)) throw wrongSignature(found);
+        }
         const parentFile = await useParent(sequence, parent);
         if (parent.kind === 'primary') await sequence.freeObjects();
         const area = ['-u', sequence.file(object.publicArea), '-r', sequence.file(object.privateArea)];

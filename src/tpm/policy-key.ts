@@ -1,4 +1,5 @@
-import { createHash } from 'node:crypto';
+import { createHash, createPublicKey, verify } from 'node:crypto';
+import { toBase64url } from '../base/bytes.ts';
 
 /**
  * The key that signs PCR policies, as systemd-measure(1) and ukify(1) take it: RSA of 2048 bits, exponent 65537, which
@@ -43,6 +44,12 @@ const DER_AFTER = Buffer.from('0203010001', 'hex');
 /** `pkfp` of tpm2-pcr-signature.json: SHA-256 of RSAPublicKey in DER, in hexadecimal. */
 export function fingerprintOf({ modulus }: PolicyKey): string {
   return createHash('sha256').update(DER_BEFORE).update(modulus).update(DER_AFTER).digest('hex');
+}
+
+/** What the TPM finds out too, when it is asked to open. @param signature RSASSA-PKCS1-v1_5, SHA-256 */
+export function hasSigned({ modulus }: PolicyKey, policy: Buffer, signature: Buffer): boolean {
+  const jwk = { kty: 'RSA', n: toBase64url(modulus), e: 'AQAB' };
+  return verify('sha256', policy, createPublicKey({ key: jwk, format: 'jwk' }), signature);
 }
 
 /** What the key signs to approve of a policy, with an empty policyRef (TPM 2.0 Part 3 §23.16): SHA-256 of its digest. */

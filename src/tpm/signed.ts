@@ -1,5 +1,6 @@
 import { AppError } from '../base/errors.ts';
 import type { MemoryFile } from '../base/ports.ts';
+import { WRONG_SIGNATURE } from './errors.ts';
 import { type PcrSelection, selectionText } from './pcrs.ts';
 import { authorizedPolicyDigest, pcrPolicyDigest } from './policy.ts';
 import { fingerprintOf, nameOf, type PolicyKey, publicAreaOf, signedDigest } from './policy-key.ts';
@@ -79,6 +80,11 @@ function reasonFor(
     return `${names}: the policy key's signatures in ${where} are for others (${other?.bank}:${other?.pcrs.join()})`;
   }
   return `${names} changed: no signature in ${where} is for the present values`;
+}
+
+/** What the TPM says of it is the same (errors.ts). */
+export function wrongSignature({ path }: PolicySignature): AppError {
+  return new AppError('damaged', `${path}: ${WRONG_SIGNATURE}`);
 }
 
 /**

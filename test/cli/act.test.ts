@@ -1,4 +1,5 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { existsSync, readFileSync, utimesSync, writeFileSync } from 'node:fs';
 import t from 'tap';
 import { fails, fetchLuksKey } from '../support/command-line.ts';
 
@@ -22,4 +23,47 @@ t.test('does what is configured, in its order, and goes on after a failure', asy
   t.same(await act('revoked'), { status: 0, stdout: '', stderr: '' }, 'nothing, unless it is said');
   fails(t, 'no verdict', await act('armed'), 2, /^act: expected locked or revoked, got "armed"/);
   t.ok(existsSync(folder));
+});
+
+t.test('as a script: the same, sooner; anew when the configuration is newer', async (t) => {
+  const folder = t.testdir({});
+  const odd = `${folder}/it's "$HOME" \\`;
+  const etc = t.testdir({
+    'config.yaml': `on-revoked:
+  - run: [/usr/bin/touch, ${JSON.stringify(odd)}]
+  - run: [/bin/false]
+  - suspend
+  - run: [/no/such/program]
+  - run: [/bin/sh, -c, 'echo first >&2; echo last >&2; exit 3']
+  - run: [/usr/bin/touch, ${folder}/end]
+`,
+    crypttab: 'data /dev/null /run/fetch-luks-key/default.sock luks\nother /dev/null none luks\n',
+  });
+  const args = ['act', 'revoked', '--etc', etc, '--crypttab', `${etc}/crypttab`];
+  const { stdout: script } = await fetchLuksKey([...args, '--script']);
+  t.match(
+    script,
+    /^\[ ! -e '\/dev\/mapper\/data' \] \|\| .* '\/usr\/sbin\/cryptsetup' 'luksSuspend' 'data'$/m,
+  );
+  t.notMatch(script, /other/, 'not ours');
+  t.notOk(existsSync(odd), 'nothing was done yet');
+
+  const file = `${folder}/script`;
+  writeFileSync(file, script);
+  for (const source of ['config.yaml', 'crypttab']) utimesSync(`${etc}/${source}`, 1000, 1000);
+  const ran = spawnSync('/bin/sh', [file], { encoding: 'utf8' });
+  t.equal(ran.status, 5);
+  t.ok(existsSync(odd) && existsSync(`${folder}/end`));
+  t.match(ran.stdout.split('\n'), [
+    /^<6>\/usr\/bin\/touch .*: done$/,
+    /^<3>\/bin\/false: exit status 1: $/,
+    /^<3>\/no\/such\/program: exit status 127: .*No such file/,
+    /^<3>\/bin\/sh -c .*: exit status 3: last$/,
+    /^<6>.*\/end: done$/,
+    '',
+  ]);
+
+  utimesSync(`${etc}/crypttab`, new Date(), new Date(Date.now() + 1000));
+  const stale = spawnSync('/bin/sh', ['-x', file], { encoding: 'utf8' });
+  t.match(stale.stderr, /^\+ exec \/usr\/bin\/fetch-luks-key act revoked --etc /m);
 });

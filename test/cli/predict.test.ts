@@ -235,6 +235,9 @@ t.test('signed PCRs: whether a signature is there', async (t) => {
     stdout: `would unseal it now\n  PCR 7: as sealed to\n  PCR 11: signed in ${path} for the present values\n`,
   });
   t.match(await here.predicted(), { keys: [{ opens: true, why: null, signed: { pcrs: [11], path } }] });
+  const entry = signNow(here.folder, here.swtpm, signer, [11]);
+  here.signatures({ sha256: [{ ...entry, sig: `A${entry.sig.slice(1)}` }] });
+  t.match(await here.predict(), { status: 6, stdout: /a signature is not by the policy key/ });
   here.swtpm.extend(11);
   t.match(await here.predicted(), {
     status: 4,

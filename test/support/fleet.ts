@@ -1,18 +1,18 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { mkdirSync, writeFileSync } from 'node:fs';
-import { Secret } from '../src/base/secret.ts';
-import { generateExchangeKey } from '../src/exchange/answer.ts';
-import { curves } from '../src/exchange/curve.ts';
-import { thumbprint, toJwk } from '../src/exchange/jwk.ts';
-import { type Identity, makeIdentity } from '../src/identity/identity.ts';
-import { clock } from '../src/os/clock.ts';
-import { durableFiles } from '../src/os/durable-files.ts';
-import { locksIn } from '../src/os/locks.ts';
-import { random } from '../src/os/random.ts';
-import { defaultPolicy } from '../src/server/machine/policy.ts';
-import { joined } from '../src/server/machine/state.ts';
-import { MasterKey } from '../src/server/master/master-key.ts';
-import { openStore } from '../src/server/store/open.ts';
+import { Secret } from '../../src/base/secret.ts';
+import { generateExchangeKey } from '../../src/exchange/answer.ts';
+import { curves } from '../../src/exchange/curve.ts';
+import { thumbprint, toJwk } from '../../src/exchange/jwk.ts';
+import { type Identity, makeIdentity } from '../../src/identity/identity.ts';
+import { clock } from '../../src/os/clock.ts';
+import { durableFiles } from '../../src/os/durable-files.ts';
+import { locksIn } from '../../src/os/locks.ts';
+import { random } from '../../src/os/random.ts';
+import { defaultPolicy } from '../../src/server/machine/policy.ts';
+import { joined } from '../../src/server/machine/state.ts';
+import { MasterKey } from '../../src/server/master/master-key.ts';
+import { openStore } from '../../src/server/store/open.ts';
 
 const BATCH = 500;
 /** No lease ends while it is measured. */
