@@ -7,7 +7,7 @@ const names = ['fetch-luks-key@.socket', 'fetch-luks-key@.service'] as const;
 const folder = resolve(import.meta.dirname, '../units');
 
 /** Directives of a unit, each with all values that it was given. */
-function directives(name: (typeof names)[number]): Map<string, string[]> {
+function directives(name: string): Map<string, string[]> {
   const found = new Map<string, string[]>();
   for (const line of readFileSync(`${folder}/${name}`, 'utf8').split('\n')) {
     const [, key, value] = /^([A-Za-z]+)=(.*)$/.exec(line) ?? [];
@@ -66,7 +66,7 @@ for (const [name, most] of [
       const text = readFileSync(`${copy}/${file}`, 'utf8');
       writeFileSync(
         `${copy}/${file}`,
-        text.replace(/\/usr\/bin\/(fetch-luks-key|luks-key-server)/, '/bin/true'),
+        text.replaceAll(/\/usr\/bin\/(fetch-luks-key|luks-key-server)/g, '/bin/true'),
       );
     }
     const { status, stderr } = analyze(copy, 'verify', '--man=no', '--recursive-errors=no', `./${name}`);
@@ -103,6 +103,29 @@ t.test('the sandbox leaves an exposure of at most 2.0', async (t) => {
     'User=/DynamicUser=',
   ]);
 });
+
+t.test('what acts upon a verdict is valid', async (t) => {
+  const copy = t.testdir({});
+  cpSync(folder, copy, { recursive: true });
+  const units = ['./fetch-luks-key-act@.path', './fetch-luks-key-act@.service'];
+  const { status, stderr } = analyze(copy, 'verify', '--man=no', '--recursive-errors=no', ...units);
+  t.equal(status, 0, stderr);
+});
+
+t.test(
+  'the keep-alive daemon stops before the network does, with its last words, and not for long',
+  async (t) => {
+    const keepalive = directives('fetch-luks-key-keepalive.service');
+    const after = (keepalive.get('After') ?? []).join(' ').split(' ');
+    for (const target of ['network.target', 'network-online.target']) t.ok(after.includes(target), target);
+    t.same(keepalive.get('ExecStop'), ['-/usr/bin/fetch-luks-key announce-reboot']);
+    t.same(keepalive.get('TimeoutStopSec'), ['10s']);
+    t.notOk(keepalive.has('DefaultDependencies'), 'a shutdown stops it');
+    // Not the scripts of fetch-luks-key-act@.service, which are run with all privileges; nor what a volume may hold.
+    t.same(keepalive.get('ReadWritePaths'), ['-/run/fetch-luks-key -/etc/fetch-luks-key/audit-heads']);
+    for (const name of ['StateDirectory', 'RuntimeDirectory']) t.notOk(keepalive.has(name), name);
+  },
+);
 
 t.test('ordered before every volume, after nothing that waits for one', async (t) => {
   for (const [name, unit] of [

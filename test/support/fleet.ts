@@ -15,8 +15,8 @@ import { MasterKey } from '../../src/server/master/master-key.ts';
 import { openStore } from '../../src/server/store/open.ts';
 
 const BATCH = 500;
-/** No lease ends while it is measured. */
-const LEASE_MS = 7 * 24 * 60 * 60_000;
+/** No lease ends in the meantime. */
+const LONG_MS = 7 * 24 * 60 * 60_000;
 
 /** A machine that can ask: it has an identity, one exchange key on P-256, and an alive proof. */
 export interface Asker {
@@ -31,14 +31,21 @@ export interface Asker {
 
 /**
  * The state folder of a server that knows `count` machines, written by the server's own store.
+ * @param given the store's place, default keys.db in `state`; the lease, which runs from now on
  * @param askers how many of them can ask; the others have an identity that nobody has, and an exchange key each
  */
-export async function makeFleet(state: string, count: number, askers: number): Promise<Asker[]> {
+export async function makeFleet(
+  state: string,
+  count: number,
+  askers: number,
+  given: { readonly location?: string; readonly leaseMs?: number } = {},
+): Promise<Asker[]> {
+  const { location = `${state}/keys.db`, leaseMs = LONG_MS } = given;
   mkdirSync(state, { recursive: true, mode: 0o700 });
   const master = randomBytes(32);
   writeFileSync(`${state}/master-key`, `${master.toString('base64url')}\n`, { mode: 0o600 });
   const store = await openStore({
-    location: `${state}/keys.db`,
+    location,
     tombstones: `${state}/tombstones`,
     masterKeys: [new MasterKey(master)],
     asRevoked: (before) => before,
@@ -66,8 +73,8 @@ export async function makeFleet(state: string, count: number, askers: number): P
         const kid = isAsker ? thumbprint(key, 'S256') : randomBytes(32).toString('base64url');
         const proof = randomBytes(32);
         const alive = { [kid]: createHash('sha256').update(proof).digest('base64url') };
-        const policy = { ...defaultPolicy, leaseMs: LEASE_MS, bootGraceMs: LEASE_MS };
-        const deadlineMs = store.now().leaseMs + LEASE_MS;
+        const policy = { ...defaultPolicy, leaseMs, bootGraceMs: leaseMs };
+        const deadlineMs = store.now().leaseMs + leaseMs;
         const pin = identity?.pinSha256 ?? randomBytes(32);
         await transaction.addMachine({ id, name, pin, state: { ...joined(policy), alive, deadlineMs } });
         const row = { kid, machine: id, curve: 'P-256', public: JSON.stringify(key) };

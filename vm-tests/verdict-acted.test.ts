@@ -1,0 +1,55 @@
+import { bootContainer } from './harness/container.ts';
+import { completed } from './harness/expect.ts';
+import { plainGuest } from './harness/guest.ts';
+import {
+  invites,
+  KEY_SERVER_UNIT,
+  keyServerFiles,
+  keyServerLayer,
+  tellKeyServer,
+} from './harness/inner-key-server.ts';
+import { lineOf } from './harness/journal.ts';
+import { scenario } from './harness/scenario.ts';
+
+const KEEPALIVE = 'fetch-luks-key-keepalive.service';
+const SCRIPTS = '/run/fetch-luks-key-act';
+const LOCK = `${tellKeyServer('lock nas')} >/dev/null; until [ -e /run/acted ]; do sleep 0.1; done; rm /run/acted`;
+
+/** The daemon may not touch what is run with all privileges: its own unit's sandbox is entered to try. */
+const SCRIPT = `set -eu
+echo 'on-locked: [{ run: [/usr/bin/touch, /run/acted] }]' >/etc/fetch-luks-key/config.yaml
+${invites('nas')} | fetch-luks-key join --name home
+echo secret | fetch-luks-key seal remote '{"server": "home"}' >/etc/fetch-luks-key/volumes/data.jwe
+systemctl start ${KEEPALIVE}
+until journalctl -b -u ${KEEPALIVE} | grep -q 'watching home'; do sleep 0.2; done
+stat -c '%a %U %n' ${SCRIPTS} ${SCRIPTS}/*
+nsenter --mount --target "$(systemctl show -P MainPID ${KEEPALIVE})" touch ${SCRIPTS}/revoked 2>&1 || echo 'not writable'
+${LOCK}
+echo 'acted by the script'
+${tellKeyServer('allow nas')} >/dev/null
+until journalctl -b -u ${KEEPALIVE} | grep -q 'armed again'; do sleep 0.2; done
+rm -r ${SCRIPTS}
+${LOCK}
+echo 'acted without it'
+`;
+
+scenario('locked while it runs: acted upon', { container: bootContainer }, async (t, stage) => {
+  const result = await stage.boot({
+    ...plainGuest,
+    layers: [await keyServerLayer()],
+    enable: [KEY_SERVER_UNIT, 'fetch-luks-key-act@locked.path'],
+    files: keyServerFiles,
+    script: SCRIPT,
+  });
+  completed(t, result);
+  t.equal(result.status, 0, result.output);
+  t.match(result.output, /^700 root \/run\/fetch-luks-key-act\n600 root .*\/locked\n600 root .*\/revoked$/m);
+  t.match(result.output, /Read-only file system\nnot writable\nacted by the script\nacted without it\n$/);
+  t.not(
+    lineOf(
+      result.journal,
+      /sh\[\d+\]: \/usr\/bin\/touch \/run\/acted: done|fetch-luks-key\[\d+\]: .*acted: done/,
+    ),
+    null,
+  );
+});
