@@ -20,12 +20,12 @@ _fetch_luks_key() {
   local begun=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]} command=${COMP_WORDS[1]-}
   COMPREPLY=()
   if ((COMP_CWORD == 1)); then
-    _fetch_luks_key_words 'handle seal open enroll rotate reseal unenroll recovery-key request join leave keepalive announce-reboot act check retire predict --help --version' "$begun"
+    _fetch_luks_key_words 'handle seal open enroll rotate reseal unenroll recovery-key backup request join leave keepalive announce-reboot act check retire predict status doctor --help --version' "$begun"
     return
   fi
   case $before in
   --etc) _fetch_luks_key_files -d "$begun" && return ;;
-  --crypttab | --socket | --device | --unlock-key-file) _fetch_luks_key_files -f "$begun" && return ;;
+  --crypttab | --socket | --device | --unlock-key-file | --passphrase-file) _fetch_luks_key_files -f "$begun" && return ;;
   --output) COMPREPLY=(-) && return ;;
   esac
   case $command:$begun in
@@ -46,9 +46,16 @@ _fetch_luks_key() {
       --etc --crypttab --help' "$begun"
     ;;
   recovery-key:-*) _fetch_luks_key_words '--device --unlock-key-file --json --etc --crypttab --help' "$begun" ;;
+  backup:-*) _fetch_luks_key_words '--device --passphrase-file --json --etc --crypttab --help' "$begun" ;;
   unenroll:-*) _fetch_luks_key_words '--unlock-key-file --json --etc --crypttab --help' "$begun" ;;
+  status:-*) _fetch_luks_key_words '--probe --json --etc --crypttab --help' "$begun" ;;
   retire:-* | predict:-*) _fetch_luks_key_words '--json --etc --crypttab --help' "$begun" ;;
-  enroll:* | rotate:* | reseal:* | retire:* | predict:* | unenroll:* | recovery-key:*) _fetch_luks_key_volumes "$begun" ;;
+  enroll:* | rotate:* | reseal:* | retire:* | predict:* | unenroll:* | recovery-key:* | status:*)
+    _fetch_luks_key_volumes "$begun"
+    ;;
+  backup:*)
+    if ((COMP_CWORD == 2)); then _fetch_luks_key_volumes "$begun"; else _fetch_luks_key_files -f "$begun"; fi
+    ;;
   request:-*) _fetch_luks_key_words '--socket --output --json --help' "$begun" ;;
   request:*) _fetch_luks_key_volumes "$begun" ;;
   join:-*) _fetch_luks_key_words '--name --etc --json --help' "$begun" ;;
@@ -57,7 +64,7 @@ _fetch_luks_key() {
   announce-reboot:-*) _fetch_luks_key_words '--etc --help' "$begun" ;;
   act:-*) _fetch_luks_key_words '--script --etc --crypttab --help' "$begun" ;;
   act:*) ((COMP_CWORD > 2)) || _fetch_luks_key_words 'locked revoked' "$begun" ;;
-  check:-*) _fetch_luks_key_words '--etc --crypttab --json --help' "$begun" ;;
+  check:-* | doctor:-*) _fetch_luks_key_words '--etc --crypttab --json --help' "$begun" ;;
   esac
 }
 

@@ -84,6 +84,8 @@ export const limits = {
   commitmentsBytes: 8 * 1024,
   /** One call of cryptsetup: argon2 over 32 keyslots on a slow machine. */
   cryptsetupTimeoutMs: 300_000,
+  /** A volume's header is 16 MiB; with a large keyslot area a few times that. */
+  backupBytes: 256 * 1024 * 1024,
   /** What cryptsetup still gets once nobody waits for it: a header that is being written is written to its end. */
   cryptsetupAbortGraceMs: 10_000,
   /** From SIGTERM to SIGKILL for a child process. */

@@ -13,6 +13,7 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   reseal: async () => (await import('./reseal.ts')).resealCommand,
   unenroll: async () => (await import('./unenroll.ts')).unenrollCommand,
   'recovery-key': async () => (await import('./recovery-key.ts')).recoveryKeyCommand,
+  backup: async () => (await import('./backup.ts')).backupCommand,
   request: async () => (await import('./request.ts')).requestCommand,
   join: async () => (await import('./join.ts')).joinCommand,
   leave: async () => (await import('./leave.ts')).leaveCommand,
@@ -22,6 +23,7 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   check: async () => (await import('./check.ts')).checkCommand,
   retire: async () => (await import('./retire.ts')).retireCommand,
   predict: async () => (await import('./predict.ts')).predictCommand,
+  status: async () => (await import('./status.ts')).statusCommand,
   doctor: async () => (await import('./doctor.ts')).doctorCommand,
 };
 

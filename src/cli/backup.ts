@@ -1,0 +1,117 @@
+import { AppError } from '../base/errors.ts';
+import { limits } from '../base/limits.ts';
+import { volumeName } from '../base/names.ts';
+import type { ScratchFolder } from '../base/ports.ts';
+import { Secret } from '../base/secret.ts';
+import { findTarget } from '../enroll/target.ts';
+import { encryptToPassphrase } from '../jwe/passphrase.ts';
+import { jweOf } from '../luks/tokens.ts';
+import { absolute, type Command, parseCommandLine, placeOptions } from './command.ts';
+import { onlyOne } from './enrolling.ts';
+import type { World } from './world.ts';
+
+const TAR = '/usr/bin/tar';
+const CRYPTSETUP = '/usr/sbin/cryptsetup';
+
+const options = {
+  ...placeOptions,
+  device: { type: 'string' },
+  'passphrase-file': { type: 'string' },
+  json: { type: 'boolean' },
+} as const;
+
+export const backupCommand: Command = {
+  name: 'backup',
+  summary: "a volume's header and configuration, encrypted, in one file",
+  help: `usage: fetch-luks-key backup VOLUME FILE [OPTIONS]
+
+Writes the volume's LUKS header, its sealed keys, crypttab and /etc/fetch-luks-key
+without this machine's identity into a new FILE, encrypted to a passphrase. Keep
+it elsewhere. To open it, nothing of ours is needed:
+  jose jwe dec -p -i FILE | tar -xz
+A header that is restored has the keys of its time again: it undoes rotate. So
+does whoever has this file, its passphrase, and an old key.
+
+  --device PATH     the volume's device or image, if crypttab has no line for it
+  --passphrase-file FILE
+                    the passphrase, without the newline at its end; - for
+                    standard input. Default: you are asked, twice
+  --json            print {"volume", "device", "file", "bytes"}
+  --etc DIR         default /etc/fetch-luks-key
+  --crypttab FILE   default /etc/crypttab
+
+example:
+  fetch-luks-key backup data /media/usb/data.backup
+`,
+
+  async run(args, world) {
+    const { values, positionals } = parseCommandLine('backup', args, options, ['VOLUME', 'FILE']);
+    const volume = volumeName(positionals[0] ?? '');
+    const path = absolute(positionals[1]) ?? '';
+    if (world.durable.size(path) !== null) {
+      throw new AppError('refused', `${path}: is there already`, { hint: 'name a new file' });
+    }
+    using _lock = await onlyOne('backup', values.crypttab, world);
+    const target = await findTarget(volume, values.crypttab, absolute(values.device), world.files);
+    using passphrase = await newPassphrase(values['passphrase-file'], world);
+    using scratch = world.scratchFolder();
+    await succeed(
+      CRYPTSETUP,
+      ['luksHeaderBackup', target.device, '--header-backup-file', `${scratch.path}/header.img`],
+      world,
+    );
+    scratch.write('crypttab', target.crypttab.toString());
+    for (const token of target.metadata.tokens) {
+      const sealedKey = jweOf(token);
+      if (sealedKey !== null) scratch.write(`token-${token.id}.jwe`, sealedKey);
+    }
+    using archive = await archiveOf(scratch, values.etc, world);
+    const text = encryptToPassphrase(passphrase, archive, world.random);
+    world.durable.replace(path, Buffer.from(text));
+    const line = `${volume}: backed up to ${path}; restoring its header undoes rotate`;
+    const shown = { volume, device: target.device, file: path, bytes: text.length };
+    world.print(values.json ? `${JSON.stringify(shown)}\n` : `${line}\n`);
+    return 0;
+  },
+};
+
+async function archiveOf(scratch: ScratchFolder, etc: string, world: World): Promise<Secret> {
+  const folder = etc.replace(/\/+$/, '');
+  const base = folder.slice(folder.lastIndexOf('/') + 1);
+  const hasEtc = (await world.files.mode(folder)) !== null;
+  const parent = folder.slice(0, folder.lastIndexOf('/')) || '/';
+  const configuration = hasEtc ? [`--exclude=${base}/identity*`, '-C', parent, base] : [];
+  const args = ['-cz', '-f', '-', '-C', scratch.path, '.', ...configuration];
+  return Secret.takeFrom(await succeed(TAR, args, world));
+}
+
+async function newPassphrase(file: string | undefined, world: World): Promise<Secret> {
+  if (file === undefined) {
+    const hint = 'give --passphrase-file FILE, or - for standard input';
+    const first = await world.askPassphrase('Passphrase of the backup:', hint);
+    using second = await world.askPassphrase('Again:', hint);
+    if (first.length > 0 && first.reveal().equals(second.reveal())) return first;
+    first.wipe();
+    throw new AppError('refused', 'backup: the passphrase is empty, or the second is not the first');
+  }
+  const bytes =
+    file === '-'
+      ? (await world.readStandardInput(limits.keyBytes)).reveal()
+      : await world.files.read(file, limits.keyBytes);
+  if (bytes === null) throw new AppError('usage', `--passphrase-file: ${file}: no such file`);
+  const end = bytes.at(-1) === 0x0a ? -1 : bytes.length;
+  const passphrase = new Secret(bytes.subarray(0, end));
+  if (passphrase.length > 0) return passphrase;
+  throw new AppError('usage', '--passphrase-file: expected a passphrase, got nothing');
+}
+
+async function succeed(tool: string, args: readonly string[], world: World): Promise<Buffer> {
+  const { status, stdout, stderr } = await world.runner.run(tool, args, {
+    timeoutMs: limits.cryptsetupTimeoutMs,
+    maxOutputBytes: limits.backupBytes,
+    signal: world.signal,
+  });
+  if (status === 0) return stdout;
+  const reason = stderr.trim().split('\n').at(-1) ?? '';
+  throw new AppError('unavailable', `${tool}: ${reason || `exit status ${status}`}`);
+}

@@ -1,0 +1,42 @@
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import t from 'tap';
+import { fetchLuksKey } from '../support/command-line.ts';
+import { machineWith } from '../support/enrolled.ts';
+import { opens, overwrite, PASSPHRASE } from '../support/luks.ts';
+
+t.setTimeout(300_000);
+
+t.test('jose and tar open it, and the header in it opens the volume again', async (t) => {
+  const { etc, crypttab, image } = await machineWith(t);
+  mkdirSync(`${etc}/identity`, { recursive: true });
+  writeFileSync(`${etc}/identity/home`, 'secret');
+  writeFileSync(`${etc}/config.yaml`, 'on-revoked: []\n');
+  const folder = t.testdir({ out: {} });
+  const file = `${folder}/data.backup`;
+  const args = ['backup', 'data', file, '--etc', etc, '--crypttab', crypttab, '--passphrase-file', '-'];
+  const { status, stderr } = await fetchLuksKey(args, 'a long one\n');
+  t.equal(status, 0, stderr);
+  t.equal(statSync(file).mode & 0o777, 0o600);
+
+  const jwk = { kty: 'oct', k: Buffer.from('a long one').toString('base64url') };
+  const key = `${folder}/key`;
+  writeFileSync(key, JSON.stringify(jwk));
+  const out = `${folder}/out`;
+  execFileSync('/bin/sh', ['-c', `jose jwe dec -i ${file} -k ${key} | tar -xz -C ${out}`]);
+  const names = execFileSync('find', [out, '-type', 'f', '-printf', '%P\n']).toString();
+  t.match(names, /^header\.img$/m);
+  t.match(names, /\/config\.yaml$/m);
+  t.notMatch(names, /identity/, 'what this machine is known by stays on it');
+  t.equal(readFileSync(`${out}/crypttab`, 'utf8'), readFileSync(crypttab, 'utf8'));
+
+  overwrite(image.path, 0, Buffer.alloc(1024 * 1024));
+  t.notOk(opens(image.path, PASSPHRASE), 'the header is lost');
+  const restore = ['luksHeaderRestore', '-q', image.path, '--header-backup-file', `${out}/header.img`];
+  execFileSync('cryptsetup', restore);
+  t.ok(opens(image.path, PASSPHRASE));
+
+  const again = await fetchLuksKey(args, 'another\n');
+  t.equal(again.status, 4, 'an existing file stays');
+  t.match(again.stderr, /is there already/);
+});
