@@ -129,6 +129,13 @@ export const limits = {
   serverPageRows: 200,
   /** An invitation: long enough to walk to the machine, too short to be found later. */
   serverInvitationMs: 3_600_000,
+  /** What the operator's own commands wait for the server: a backup of 100,000 machines takes minutes. */
+  serverOperatorMs: 600_000,
+  /** Below it the doctor speaks. */
+  serverDiskSpareBytes: 256 * 1024 * 1024,
+  /** A key that was deleted comes back for so long. */
+  serverDeletedKeyMs: 7 * 86_400_000,
+  serverDeletedKeyPauseMs: 3_600_000,
   /** One chunk of a backup: what is held in memory before it is authenticated. */
   serverBackupChunkBytes: 64 * 1024,
   /** One line of a backup, which is one row. */

@@ -11,24 +11,25 @@ import { durableFiles } from '../os/durable-files.ts';
 import { files } from '../os/files.ts';
 import { journal } from '../os/journal.ts';
 import { exitNow } from '../os/libc.ts';
-import { locksIn } from '../os/locks.ts';
 import { serviceManager } from '../os/notify.ts';
 import { askOperatorSocket } from '../os/operator-client.ts';
 import { random } from '../os/random.ts';
-import { print, say } from '../os/standard-streams.ts';
-import { confirm } from '../os/terminal.ts';
+import { print, readStandardInput, say } from '../os/standard-streams.ts';
+import { askPassphrase, confirm } from '../os/terminal.ts';
 import { Rounds } from '../server/alerts/rounds.ts';
 import type { App } from '../server/api/app.ts';
 import { AuditHeads } from '../server/api/audit-heads.ts';
 import { type Counters, noCounts } from '../server/api/counters.ts';
+import { destroyer } from '../server/api/deleted-keys.ts';
 import { ownIdentity } from '../server/front/own-identity.ts';
-import { revoked } from '../server/machine/operator.ts';
-import type { MachineState } from '../server/machine/state.ts';
-import { MasterKey } from '../server/master/master-key.ts';
 import { openStore } from '../server/store/open.ts';
 import { startAlerts } from './alerts.ts';
 import { givenSecret } from './given-files.ts';
 import { startListeners } from './listeners.ts';
+import { masterKeysFor } from './master-keys.ts';
+import { restore } from './restore.ts';
+import { storeOptions } from './store-options.ts';
+import { upkeepOf } from './upkeep.ts';
 
 // Exchanges run in the pool: one for each processor, and some for files and names.
 process.env['UV_THREADPOOL_SIZE'] ??= '8';
@@ -44,36 +45,28 @@ async function serve(options: ServeOptions): Promise<void> {
   const { state, signal } = { ...options, signal: stop.signal };
   const manager = serviceManager(process.env);
   const identity = await identityOf(options);
-  using masterKey = new MasterKey(await masterKeyBytes(state));
-  const store = await openStore({
-    location: await locationOf(options.store),
-    tombstones: `${state}/tombstones`,
-    masterKeys: [masterKey],
-    asRevoked: (before) => ({ ...revoked(before as unknown as MachineState) }),
-    clock,
-    wallMs: Date.now,
-    random,
-    files: durableFiles,
-    locks: locksIn(state),
-    signal,
-  });
+  const masterKeys = await masterKeysFor(state);
+  const store = await openStore(await storeOptions(options, masterKeys, signal));
   const heads = new AuditHeads(store, createPrivateKey(identity.key));
   const latestHead = () => heads.latest;
   const alerts = await startAlerts(options.webhooks, latestHead);
   const counters = noCounts();
   const pin = keyPinText(identity.pinSha256);
-  const app: App = { store, random, alert: alerts.tell, counters, pin, latestHead };
+  const upkeep = upkeepOf({ options, identity, masterKeys, store, alerts });
+  const app: App = { store, random, alert: alerts.tell, counters, pin, latestHead, upkeep };
   const rounds = new Rounds(app, clock, journal);
   const listeners = await startListeners(options, identity, { app, rounds, webhooks: alerts.webhooks });
   journal.info(`serving machines on port ${listeners.port} as ${pin}`);
   manager.ready();
   const going = rounds.run(signal);
+  const destroyDeleted = destroyer(store, clock);
   try {
     await heartbeat(counters, signal, async () => {
       // A database that is away is waited for: being started anew would not bring it back.
       manager.alive();
       await store.tick();
       await heads.sign();
+      await destroyDeleted();
     });
   } finally {
     manager.stopping();
@@ -105,29 +98,6 @@ async function heartbeat(counters: Counters, signal: AbortSignal, beat: () => Pr
   }
 }
 
-/** The credential that systemd opened for us, else a file of our own. @throws AppError `bad-config`, `unavailable` */
-async function masterKeyBytes(state: string): Promise<Buffer> {
-  const { CREDENTIALS_DIRECTORY: credentials } = process.env;
-  const given = credentials === undefined ? null : await files.read(`${credentials}/master-key`, 256);
-  const path = `${state}/master-key`;
-  const text = given ?? (await files.read(path, 256));
-  if (text !== null) return Buffer.from(text.toString('latin1').trim(), 'base64url');
-  const bytes = random.bytes(32);
-  durableFiles.create(`${path}.new`);
-  durableFiles.append(`${path}.new`, [bytes.toString('base64url')]);
-  durableFiles.rename(`${path}.new`, path);
-  return bytes;
-}
-
-/** A postgres:// URL has a password in it, which has no place in an argument: `file:PATH` says where it is. */
-async function locationOf(store: string): Promise<string> {
-  if (!store.startsWith('file:')) return store;
-  const path = store.slice('file:'.length);
-  const text = await files.read(path, 4096);
-  if (text === null) throw new AppError('bad-config', `${path}: no such file`);
-  return text.toString().trim();
-}
-
 const world: OperatorWorld = {
   signal: stop.signal,
   async serverConfig(path) {
@@ -136,7 +106,12 @@ const world: OperatorWorld = {
     return config ?? defaultKeyServerConfig;
   },
   serve,
+  restore: (options, path, passphrase) => restore(options, path, passphrase, stop.signal),
   ask: (socket, request) => askOperatorSocket(socket, request, stop.signal),
+  nap: (ms) => clock.sleep(ms, stop.signal),
+  files,
+  readStandardInput: (maxBytes) => readStandardInput(maxBytes, stop.signal),
+  askPassphrase: (question, hint) => askPassphrase(question, hint, stop.signal),
   nowMs: Date.now,
   print,
   say,

@@ -8,6 +8,7 @@ import { encryptToPassphrase } from '../jwe/passphrase.ts';
 import { jweOf } from '../luks/tokens.ts';
 import { absolute, type Command, parseCommandLine, placeOptions } from './command.ts';
 import { onlyOne } from './enrolling.ts';
+import { backupPassphrase } from './passphrase.ts';
 import type { World } from './world.ts';
 
 const TAR = '/usr/bin/tar';
@@ -53,7 +54,7 @@ example:
     }
     using _lock = await onlyOne('backup', values.crypttab, world);
     const target = await findTarget(volume, values.crypttab, absolute(values.device), world.files);
-    using passphrase = await newPassphrase(values['passphrase-file'], world);
+    using passphrase = await backupPassphrase(values['passphrase-file'], world, { twice: true });
     using scratch = world.scratchFolder();
     await succeed(
       CRYPTSETUP,
@@ -83,26 +84,6 @@ async function archiveOf(scratch: ScratchFolder, etc: string, world: World): Pro
   const configuration = hasEtc ? [`--exclude=${base}/identity*`, '-C', parent, base] : [];
   const args = ['-cz', '-f', '-', '-C', scratch.path, '.', ...configuration];
   return Secret.takeFrom(await succeed(TAR, args, world));
-}
-
-async function newPassphrase(file: string | undefined, world: World): Promise<Secret> {
-  if (file === undefined) {
-    const hint = 'give --passphrase-file FILE, or - for standard input';
-    const first = await world.askPassphrase('Passphrase of the backup:', hint);
-    using second = await world.askPassphrase('Again:', hint);
-    if (first.length > 0 && first.reveal().equals(second.reveal())) return first;
-    first.wipe();
-    throw new AppError('refused', 'backup: the passphrase is empty, or the second is not the first');
-  }
-  const bytes =
-    file === '-'
-      ? (await world.readStandardInput(limits.keyBytes)).reveal()
-      : await world.files.read(file, limits.keyBytes);
-  if (bytes === null) throw new AppError('usage', `--passphrase-file: ${file}: no such file`);
-  const end = bytes.at(-1) === 0x0a ? -1 : bytes.length;
-  const passphrase = new Secret(bytes.subarray(0, end));
-  if (passphrase.length > 0) return passphrase;
-  throw new AppError('usage', '--passphrase-file: expected a passphrase, got nothing');
 }
 
 async function succeed(tool: string, args: readonly string[], world: World): Promise<Buffer> {

@@ -43,7 +43,7 @@ function exchange(
       path: '/v1/operator',
       headers,
       signal,
-      timeout: limits.httpTimeoutMs,
+      timeout: limits.serverOperatorMs,
     });
     outgoing.on('timeout', () => outgoing.destroy(new Error('timed out')));
     outgoing.on('error', reject);

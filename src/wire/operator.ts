@@ -41,6 +41,12 @@ export const operatorRequest = v.variant('command', [
   }),
   v.strictObject({ command: v.picklist(['approve', 'deny']), name: machineName, 'request-id': requestId }),
   v.strictObject({ command: v.literal('audit'), after: ms }),
+  v.strictObject({ command: v.literal('heads'), after: ms }),
+  v.strictObject({
+    command: v.literal('backup'),
+    passphrase: v.pipe(v.string(), v.minLength(1), v.maxLength(1024)),
+  }),
+  v.strictObject({ command: v.picklist(['rotate-master', 'doctor']) }),
 ]);
 
 export type OperatorRequest = v.InferOutput<typeof operatorRequest>;
@@ -89,6 +95,24 @@ export interface OperatorResponses {
   readonly machine: { readonly machine: MachineView };
   /** One JSON line each (src/server/audit/export.ts). */
   readonly audit: { readonly lines: readonly string[]; readonly last: number };
+  readonly heads: {
+    readonly heads: readonly unknown[];
+    /** SubjectPublicKeyInfo of the key that signs them, in base64url. */
+    readonly key: string;
+    /** Number of the newest record. */
+    readonly last: number;
+  };
+  /** Path of the file. */
+  readonly backup: { readonly path: string };
+  readonly 'rotate-master': { readonly version: number };
+  readonly doctor: { readonly findings: readonly ServerFinding[] };
+}
+
+export interface ServerFinding {
+  readonly code: string;
+  readonly severity: 'broken' | 'weakens' | 'note';
+  readonly what: string;
+  readonly fix: string;
 }
 
 /** What is not done, and why: an operator is told all. Status 400; 500 for a defect. */

@@ -7,7 +7,7 @@ import { portToKeep } from './ports.ts';
 import { run } from './run.ts';
 
 const root = resolve(import.meta.dirname, '../..');
-const PROGRAM = [
+export const KEY_SERVER: readonly string[] = [
   join(root, 'node_modules/.bin/node'),
   '--no-warnings',
   join(root, 'src/bin/luks-key-server.ts'),
@@ -41,7 +41,7 @@ export async function startKeyServer(
   const start = async () => {
     // A later option counts: one that is given here may take the place of ours.
     const args = ['serve', '--listen', `127.0.0.1:${port}`, '--state', state, '--socket', socket, ...options];
-    const [program = '', ...rest] = [...PROGRAM, ...args];
+    const [program = '', ...rest] = [...KEY_SERVER, ...args];
     const started = spawn(program, rest, { stdio: ['ignore', 'ignore', 'pipe'] });
     child = started;
     await new Promise<void>((ready, failed) => {
@@ -63,7 +63,7 @@ export async function startKeyServer(
     return await ended;
   };
   const command = async (...args: string[]) => {
-    const { stdout, ...ended } = await run([...PROGRAM, ...args, '--socket', socket], Buffer.alloc(0), {});
+    const { stdout, ...ended } = await run([...KEY_SERVER, ...args, '--socket', socket], Buffer.alloc(0), {});
     return { ...ended, stdout: stdout.toString() };
   };
   await start();

@@ -65,8 +65,9 @@ export const revokeCommand: ServerCommand = {
   help: `usage: luks-key-server revoke NAME [--yes]
 
 The machine's exchange keys are destroyed, and nothing brings them back but a
-copy: backups that were made before still hold them, until 'master rotate' makes
-those useless. Volumes that need this server open with their other keys alone.
+copy: of the database, until 'master rotate' makes it useless, or a file that
+'backup' wrote before. Volumes that need this server open with their other keys
+alone.
 
   -y, --yes      do not ask for the name again
 ${socketHelp}

@@ -1,6 +1,7 @@
 import { AppError, asAppError, failureLine } from '../../base/errors.ts';
 import { version } from '../../base/version.ts';
 import { auditCommand } from './audit.ts';
+import { backupCommand } from './backup.ts';
 import {
   allowCommand,
   approveCommand,
@@ -9,9 +10,13 @@ import {
   lockCommand,
   revokeCommand,
 } from './decide.ts';
+import { doctorCommand } from './doctor.ts';
 import { inviteCommand } from './invite.ts';
 import { listCommand, showCommand } from './list.ts';
+import { masterCommand } from './master.ts';
+import { restoreCommand } from './restore.ts';
 import { serveCommand } from './serve.ts';
+import { watchCommand } from './watch.ts';
 import type { OperatorWorld, ServerCommand } from './world.ts';
 
 const commands: readonly ServerCommand[] = [
@@ -26,6 +31,11 @@ const commands: readonly ServerCommand[] = [
   approveCommand,
   denyCommand,
   auditCommand,
+  watchCommand,
+  backupCommand,
+  restoreCommand,
+  masterCommand,
+  doctorCommand,
 ];
 
 /** @returns the exit status (`exitStatusOf` in base/errors.ts) */

@@ -1,3 +1,5 @@
+import type { Files } from '../../base/ports.ts';
+import type { Secret } from '../../base/secret.ts';
 import type { KeyServerConfig } from '../../config/key-server.ts';
 import type { OperatorRequest } from '../../wire/operator.ts';
 
@@ -14,9 +16,22 @@ export interface OperatorWorld {
   serverConfig(path: string | null): Promise<KeyServerConfig>;
   /** Runs until `signal` aborts. */
   serve(options: ServeOptions): Promise<void>;
+  /**
+   * Fills a server's empty state folder and store; no server may be using them.
+   * @returns how many machines it has
+   * @throws AppError `refused` (not empty), `damaged` (also for another passphrase), `bad-config`, `unavailable`
+   */
+  restore(options: ServeOptions, path: string, passphrase: Secret): Promise<number>;
   /** @returns status and JSON of the answer @throws AppError `unavailable`, `refused`, `stopped` */
   ask(socket: string, request: OperatorRequest): Promise<{ status: number; json: unknown }>;
   nowMs(): number;
+  /** @throws AppError `stopped` */
+  nap(ms: number): Promise<void>;
+  readonly files: Files;
+  /** @throws AppError as `World` */
+  readStandardInput(maxBytes: number): Promise<Secret>;
+  /** @throws AppError `refused` without a terminal */
+  askPassphrase(question: string, hint: string): Promise<Secret>;
   print(text: string): void;
   say(line: string): void;
   /** @throws AppError `refused` when there is no terminal, or the answer is no */

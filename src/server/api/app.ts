@@ -3,6 +3,7 @@ import type { SignedHead } from '../audit/heads.ts';
 import type { AlertKind } from '../machine/event.ts';
 import type { Store } from '../store/store.ts';
 import type { Counters } from './counters.ts';
+import type { Upkeep } from './upkeep.ts';
 
 /** Something to be told to people: journal, webhooks. */
 export interface Alert {
@@ -25,6 +26,7 @@ export interface App {
   readonly pin: string;
   /** The newest signed head of the audit log; null before the first. */
   latestHead(): SignedHead | null;
+  readonly upkeep: Upkeep;
 }
 
 /** Who asks. A machine is known by its key alone. */

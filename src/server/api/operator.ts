@@ -1,15 +1,18 @@
 import { AppError } from '../../base/errors.ts';
 import { keyPinText } from '../../base/key-pin.ts';
 import { limits } from '../../base/limits.ts';
+import { Secret } from '../../base/secret.ts';
 import type { MachineView, OperatorRequest, OperatorResponses } from '../../wire/operator.ts';
 import { emptyChain, type Head } from '../audit/chain.ts';
 import { exportLine } from '../audit/export.ts';
+import { headToJson } from '../audit/heads.ts';
 import { isBlock } from '../machine/address.ts';
 import type { OperatorEvent } from '../machine/event.ts';
 import { defaultPolicy, type Policy } from '../machine/policy.ts';
 import { leaseLeftMs, statusAt, waiting } from '../machine/state.ts';
 import type { Machine, Transaction } from '../store/store.ts';
 import type { App } from './app.ts';
+import { examine } from './doctor.ts';
 import { type InvitationDetails, invitationHash } from './join.ts';
 import { happen, stateOf } from './machine.ts';
 import { inviteTang } from './tang-invite.ts';
@@ -35,6 +38,14 @@ export async function operate(app: App, request: OperatorRequest): Promise<Respo
       };
     case 'audit':
       return audit(app, request);
+    case 'heads':
+      return heads(app, request);
+    case 'backup':
+      return backup(app, request);
+    case 'rotate-master':
+      return rotateMasterKey(app);
+    case 'doctor':
+      return { findings: await examine(app.store, app.upkeep) };
     default:
       return { machine: await decide(app, request) };
   }
@@ -112,6 +123,31 @@ async function audit(app: App, { after }: Of<'audit'>): Promise<OperatorResponse
     previous = link;
   }
   return { lines, last: Math.max(after, previous.seq) };
+}
+
+async function heads(app: App, { after }: Of<'heads'>): Promise<OperatorResponses['heads']> {
+  const key = app.upkeep.serverKey.export({ format: 'der', type: 'spki' }).toString('base64url');
+  return app.store.snapshot(async (reader) => {
+    const page = await reader.headsAfter(after, limits.serverPageRows);
+    return { heads: page.map(headToJson), key, last: (await reader.auditHead()).seq };
+  });
+}
+
+async function backup(app: App, { passphrase }: Of<'backup'>): Promise<OperatorResponses['backup']> {
+  using secret = Secret.takeFrom(Buffer.from(passphrase));
+  const path = await app.upkeep.backup(secret);
+  await note(app, 'backup');
+  return { path };
+}
+
+async function rotateMasterKey(app: App): Promise<OperatorResponses['rotate-master']> {
+  const version = await app.upkeep.rotateMaster();
+  await note(app, 'rotate-master');
+  return { version };
+}
+
+async function note(app: App, what: string): Promise<void> {
+  await app.store.transaction(async (tx) => tx.record({ who: 'operator', what, outcome: 'done' }));
 }
 
 type Decision = Of<'lock' | 'revoke'> | Of<'allow'> | Of<'expect'> | Of<'approve' | 'deny'>;

@@ -35,6 +35,11 @@ export function headSigner(key: KeyObject): (head: Head, wallMs: number) => Sign
   };
 }
 
+/** @param spki SubjectPublicKeyInfo in base64url */
+export function publicKeyFrom(spki: string): KeyObject {
+  return createPublicKey({ key: Buffer.from(spki, 'base64url'), format: 'der', type: 'spki' });
+}
+
 /** Whether one of `keys` signed `head`. */
 export function isSigned(head: SignedHead, keys: readonly KeyObject[]): boolean {
   return keys.some((key) => {

@@ -30,7 +30,8 @@ export async function startApp(t: Test, place: Place) {
   const lines: string[] = [];
   const counters = noCounts();
   const alert = (one: Alert) => void alerts.push(one);
-  const app: App = { store, random, alert, counters, pin: 'sha256/', latestHead: () => null };
+  const upkeep = {} as App['upkeep'];
+  const app: App = { store, random, alert, counters, pin: 'sha256/', latestHead: () => null, upkeep };
   const note = (line: string) => void lines.push(line);
   const log = { info: note, warning: note, error: note };
   return {
