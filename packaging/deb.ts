@@ -1,7 +1,6 @@
 import { createHash } from 'node:crypto';
 import {
   chmodSync,
-  globSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
@@ -12,24 +11,9 @@ import {
   utimesSync,
   writeFileSync,
 } from 'node:fs';
-import { dirname, join, resolve } from 'node:path';
-import { gzipSync } from 'node:zlib';
+import { dirname, join } from 'node:path';
 import { run } from './executable.ts';
-import { ownLicence } from './licences.ts';
-
-const root = resolve(import.meta.dirname, '..');
-const source = (path: string) => readFileSync(join(root, path));
-const DOC = 'usr/share/doc/fetch-luks-key';
-
-export interface Product {
-  readonly version: string;
-  /** Debian's name of the processor. */
-  readonly architecture: string;
-  /** Path of the executable. */
-  readonly executable: string;
-  /** The licences of all that the executable holds beside our own code. */
-  readonly licences: string;
-}
+import { type Contents, contents, type Product, source } from './products.ts';
 
 /**
  * A Debian package (deb(5)) of one executable and what belongs to it. The same sources give the same bytes: names are
@@ -61,50 +45,8 @@ export function buildDeb(product: Product, output: string): void {
   }
 }
 
-/** Files by their path in the package, with their modes; a path that ends in a slash is a folder. */
-type Contents = Record<string, { content: Uint8Array | string; mode?: number }>;
-
-function contents({ executable, licences }: Product): Contents {
-  const compressed = (bytes: Uint8Array) => ({ content: gzipSync(bytes, { level: 9 }) });
-  const manual = (name: string) => ({
-    [`usr/share/man/man${name.at(-1)}/${name}.gz`]: compressed(source(`docs/man/${name}`)),
-  });
-  const completion = 'packaging/completion';
-  return {
-    'usr/bin/fetch-luks-key': { content: readFileSync(executable), mode: 0o755 },
-    ...Object.fromEntries(
-      globSync('units/fetch-luks-key*', { cwd: root }).map((unit) => [
-        `usr/lib/systemd/system/${unit.slice('units/'.length)}`,
-        { content: source(unit) },
-      ]),
-    ),
-    'usr/lib/sysusers.d/fetch-luks-key.conf': { content: source('packaging/debian/sysusers.conf') },
-    // For root alone: what is sealed is no secret, what joins a server will be.
-    'etc/fetch-luks-key/': { content: '', mode: 0o700 },
-    'etc/fetch-luks-key/volumes/': { content: '', mode: 0o700 },
-    // The keep-alive daemon may write nowhere else below /etc.
-    'etc/fetch-luks-key/audit-heads/': { content: '', mode: 0o700 },
-    ...manual('fetch-luks-key.1'),
-    ...manual('fetch-luks-key.yaml.5'),
-    'usr/share/bash-completion/completions/fetch-luks-key': {
-      content: source(`${completion}/fetch-luks-key.bash`),
-    },
-    'usr/share/zsh/vendor-completions/_fetch-luks-key': { content: source(`${completion}/_fetch-luks-key`) },
-    'usr/share/fish/vendor_completions.d/fetch-luks-key.fish': {
-      content: source(`${completion}/fetch-luks-key.fish`),
-    },
-    [`${DOC}/copyright`]: { content: ownLicence() },
-    [`${DOC}/licences.gz`]: compressed(Buffer.from(licences)),
-    [`${DOC}/changelog.gz`]: compressed(source('packaging/debian/changelog')),
-    [`${DOC}/README.md.gz`]: compressed(source('README.md')),
-    [`${DOC}/examples/config.yaml`]: { content: source('etc/config.yaml.example') },
-    [`${DOC}/examples/crypttab`]: { content: source('etc/crypttab.example') },
-    'usr/share/lintian/overrides/fetch-luks-key': { content: source('packaging/debian/lintian-overrides') },
-  };
-}
-
 /** @param tree holds what is to be installed */
-function control({ version, architecture }: Product, tree: string): Contents {
+function control({ name, version, architecture }: Product, tree: string): Contents {
   const files = filesIn(tree);
   const bytes = files.reduce((sum, path) => sum + statSync(join(tree, path)).size, 0);
   const sums = files.map((path) => {
@@ -113,10 +55,11 @@ function control({ version, architecture }: Product, tree: string): Contents {
       .digest('hex');
     return `${sum}  ${path}\n`;
   });
-  const script = (name: string) => ({ [name]: { content: source(`packaging/debian/${name}`), mode: 0o755 } });
+  const from = `packaging/debian/${name}`;
+  const script = (step: string) => ({ [step]: { content: source(`${from}/${step}`), mode: 0o755 } });
   return {
     control: {
-      content: source('packaging/debian/control')
+      content: source(`${from}/control`)
         .toString()
         .replace('@VERSION@', version)
         .replace('@ARCHITECTURE@', architecture)

@@ -4,10 +4,10 @@ import { join, resolve } from 'node:path';
 const root = resolve(import.meta.dirname, '..');
 
 /** Our own, for the package's `copyright`. */
-export function ownLicence(): string {
+export function ownLicence(name: string): string {
   return [
-    'fetch-luks-key is free software. Its executable also holds Node.js and npm packages, whose licences are in',
-    '/usr/share/doc/fetch-luks-key/licences.gz.\n',
+    `${name} is free software. Its executable also holds Node.js and npm packages, whose licences are in`,
+    `/usr/share/doc/${name}/licences.gz.\n`,
     readFileSync(join(root, 'LICENSE'), 'utf8'),
   ].join('\n');
 }

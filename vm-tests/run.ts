@@ -100,7 +100,13 @@ function packageUpToDate(): void {
   const newer = globSync(SOURCES, { cwd: ROOT }).find((file) => statSync(join(ROOT, file)).mtimeMs > builtMs);
   if (newer === undefined) return;
   say(builtMs === 0 ? 'building the package' : `building the package: ${newer} is newer`);
-  const build = [join(ROOT, 'packaging/package.ts'), '--architecture', 'amd64'];
+  const build = [
+    join(ROOT, 'packaging/package.ts'),
+    '--product',
+    'fetch-luks-key',
+    '--architecture',
+    'amd64',
+  ];
   const { status } = spawnSync(process.execPath, ['--no-warnings', ...build], {
     cwd: ROOT,
     stdio: ['ignore', 2, 2],

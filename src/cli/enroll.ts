@@ -1,14 +1,11 @@
-import { AppError } from '../base/errors.ts';
 import { volumeName } from '../base/names.ts';
-import { loadConfig } from '../config/load.ts';
 import { newKey, planFor, type Wishes } from '../enroll/plan.ts';
-import { asOptions, type PinChoice, type Policy, policyOf, proposal } from '../enroll/policy.ts';
 import { enrolledOf } from '../enroll/record.ts';
 import { lastLine, planJson, planLines } from '../enroll/report.ts';
 import { findTarget, type Target } from '../enroll/target.ts';
 import { Keyslots } from '../luks/keyslots.ts';
 import { absolute, type Command, parseCommandLine, placeOptions, placesFrom } from './command.ts';
-import { choiceFrom, heal, make, onlyOne, pinOptions, unitReport } from './enrolling.ts';
+import { heal, make, onlyOne, pinOptions, policyFrom, unitReport } from './enrolling.ts';
 import { DEFAULT_SOCKET } from './request.ts';
 import { refuseEmpty, unlock } from './unlock.ts';
 import type { World } from './world.ts';
@@ -109,7 +106,7 @@ example:
 
 async function wishesFrom(values: Values, world: World): Promise<Wishes> {
   return {
-    policy: await policyFrom(values, world),
+    policy: await policyFrom('enroll', values, world),
     places: placesFrom(values),
     socket: values.socket,
     inFile: values.file ?? false,
@@ -123,26 +120,6 @@ function othersNote({ metadata }: Target): string[] {
   return others.length === 0
     ? []
     : [`whoever can open another sealed key of it has the volume too: token ${others.join(', ')}`];
-}
-
-async function policyFrom(values: Values, world: World): Promise<Policy> {
-  const chosen = choiceFrom(values);
-  if (chosen !== null) return policyOf(chosen);
-  const choice = await proposed(values, world);
-  const policy = policyOf(choice);
-  const told = [`proposed: ${policy.title}, which is ${asOptions(choice)}`, ...policy.warnings];
-  if (values['dry-run'] || values.yes) for (const line of told) world.say(line);
-  else await world.confirm(told, 'Enroll so?');
-  return policy;
-}
-
-async function proposed(values: Values, world: World): Promise<PinChoice> {
-  const { servers } = await loadConfig(world.files, values.etc);
-  const choice = proposal(await world.tpm.isThere(world.signal), [...servers.keys()]);
-  if (choice !== null) return choice;
-  throw new AppError('usage', 'enroll: nothing to propose: there is no TPM, and no key server was joined', {
-    hint: 'name a Tang server with --tang URL, or join a key server with fetch-luks-key join',
-  });
 }
 
 function show(values: Values, json: object, lines: readonly string[], world: World): void {

@@ -2,9 +2,10 @@ import { AppError } from '../base/errors.ts';
 import type { VolumeName } from '../base/names.ts';
 import type { HeldLock } from '../base/ports.ts';
 import type { Secret } from '../base/secret.ts';
+import { loadConfig } from '../config/load.ts';
 import { type Enrolled, enrol, finish } from '../enroll/enrol.ts';
 import type { Plan } from '../enroll/plan.ts';
-import type { PinChoice } from '../enroll/policy.ts';
+import { asOptions, type PinChoice, type Policy, policyOf, proposal } from '../enroll/policy.ts';
 import { unfinishedOf } from '../enroll/record.ts';
 import type { UnitReport } from '../enroll/report.ts';
 import { notEnabled, systemdRuns, unitsFor } from '../enroll/units.ts';
@@ -22,19 +23,52 @@ export const pinOptions = {
   require: { type: 'string' },
 } as const;
 
-/** @returns null when no pin was chosen @throws AppError `usage` */
-export function choiceFrom(values: {
+interface PinValues {
   readonly tpm2?: boolean | undefined;
   readonly remote?: string[] | undefined;
   readonly tang?: string[] | undefined;
   readonly require?: string | undefined;
-}): PinChoice | null {
+}
+
+/** @returns null when no pin was chosen @throws AppError `usage` */
+export function choiceFrom(values: PinValues): PinChoice | null {
   const { tpm2 = false, remote: remotes = [], tang: tangs = [] } = values;
   if (!tpm2 && remotes.length === 0 && tangs.length === 0) {
     if (values.require === undefined) return null;
     throw new AppError('usage', '--require: of nothing', { hint: 'name pins with --tpm2, --remote, --tang' });
   }
   return { tpm2, remotes, tangs, require: values.require === undefined ? null : Number(values.require) };
+}
+
+interface PolicyValues extends PinValues {
+  readonly etc: string;
+  readonly yes?: boolean | undefined;
+  readonly 'dry-run'?: boolean | undefined;
+}
+
+/** How to seal: as it was chosen; else what there is here is proposed. @throws AppError `usage`, `refused` */
+export async function policyFrom(command: string, values: PolicyValues, world: World): Promise<Policy> {
+  const chosen = choiceFrom(values);
+  if (chosen !== null) return policyOf(chosen);
+  const choice = await proposed(command, values.etc, world);
+  const policy = policyOf(choice);
+  const told = [`proposed: ${policy.title}, which is ${asOptions(choice)}`, ...policy.warnings];
+  if (values['dry-run'] || values.yes) for (const line of told) world.say(line);
+  else await world.confirm(told, 'Enroll so?');
+  return policy;
+}
+
+async function proposed(command: string, etc: string, world: World): Promise<PinChoice> {
+  const { servers } = await loadConfig(world.files, etc);
+  const choice = proposal(await world.tpm.isThere(world.signal), [...servers.keys()]);
+  if (choice !== null) return choice;
+  throw new AppError(
+    'usage',
+    `${command}: nothing to propose: there is no TPM, and no key server was joined`,
+    {
+      hint: 'name a Tang server with --tang URL, or join a key server with fetch-luks-key join',
+    },
+  );
 }
 
 /** @throws AppError `unavailable` when somebody else changes keys */

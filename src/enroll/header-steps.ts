@@ -1,19 +1,20 @@
 import { AppError } from '../base/errors.ts';
 import { readLuksHeader } from '../luks/header.ts';
 import { luks2Of } from '../luks/keyslots.ts';
-import type { Metadata } from '../luks/metadata.ts';
+import type { Metadata, Token } from '../luks/metadata.ts';
 import { clevisTokenOf, jweOf } from '../luks/tokens.ts';
 import type { EnrolStep, Undoing } from './context.ts';
+import { keepsKeyslot } from './record.ts';
 
 export const addKeyslot: EnrolStep = {
   title: 'adding the keyslot',
   async do({ record, keyslots, passphrase, key }, signal) {
-    if (!record.keyIsKept) await keyslots.add(record.keyslot, passphrase, await key(signal), signal);
+    if (!keepsKeyslot(record)) await keyslots.add(record.keyslot, passphrase, await key(signal), signal);
   },
   async undo(context, signal) {
     const { record, keyslots, key } = context;
     const { salts } = await metadataOf(context);
-    const salt = record.keyIsKept ? undefined : salts[record.keyslot];
+    const salt = keepsKeyslot(record) ? undefined : salts[record.keyslot];
     if (salt === undefined) return;
     // It may be another's by now.
     const isOurs =
@@ -32,11 +33,15 @@ export const storeToken: EnrolStep = {
     }
   },
   async undo(context, signal) {
-    const { store, sealedKey } = context.record;
-    if (store.kind !== 'token') return;
+    const { store, sealedKey, keyslot } = context.record;
+    if (store.kind !== 'token' && store.kind !== 'replaced') return;
     const { tokens } = await metadataOf(context);
-    const isOurs = tokens.some((token) => token.id === store.id && jweOf(token) === sealedKey);
-    if (isOurs) await context.keyslots.removeToken(store.id, signal);
+    const isMeant = (token: Token) =>
+      store.kind === 'token'
+        ? token.id === store.id && jweOf(token) === sealedKey
+        : token.id === store.token && token.type === 'systemd-tpm2' && token.keyslots.includes(keyslot);
+    const meant = tokens.find(isMeant);
+    if (meant !== undefined) await context.keyslots.removeToken(meant.id, signal);
   },
 };
 

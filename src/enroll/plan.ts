@@ -7,7 +7,7 @@ import { settingsFor } from '../config/config.ts';
 import { loadConfig } from '../config/load.ts';
 import type { Places } from '../handler/locate.ts';
 import { commitmentLine, commitTo } from '../luks/commitment.ts';
-import { type CrypttabEdit, checkOptions, withKeyFile } from '../luks/crypttab-edit.ts';
+import { type CrypttabEdit, checkOptions, OTHER_KEY_OPTIONS, withKeyFile } from '../luks/crypttab-edit.ts';
 import { freeId } from '../luks/keyslots.ts';
 import { refuseEarly } from './early.ts';
 import { type Policy, withThumbprints } from './policy.ts';
@@ -25,6 +25,10 @@ export interface Wishes {
   /** The sealed key goes into ETC/volumes, not into a token. */
   readonly inFile: boolean;
   readonly editCrypttab: boolean;
+  /** Options of the volume's line about what opened it until now are taken out. */
+  readonly replacing?: boolean;
+  /** A token that Clevis has made, which is to stay as it is, instead of a new key. */
+  readonly adopted?: { readonly id: string; readonly keyslot: string };
 }
 
 /** All that will be done, before any of it is. */
@@ -50,23 +54,37 @@ export async function planFor(target: Target, wishes: Wishes, files: Files): Pro
   }
   if (file !== null && !inFile) throw shadowed(volume, path, 'give --file to replace it, or remove it');
   if (wishes.editCrypttab) await refuseEarly(target, files);
-  if (entry !== null && wishes.editCrypttab) checkOptions(entry.options, `${places.crypttab}:${entry.line}`);
-  const takenTokens = metadata.tokens.map(({ id }) => id);
+  const without = wishes.replacing ? { without: OTHER_KEY_OPTIONS } : {};
+  if (entry !== null && wishes.editCrypttab) {
+    const kept = entry.options.filter((option) => !without.without?.test(option));
+    checkOptions(kept, `${places.crypttab}:${entry.line}`);
+  }
   const wanted = {
     volume,
     device: fieldFor(target),
     keyFile: socket,
     options: [...(entry === null ? ['luks'] : []), ...(policy.needsNetwork ? ['_netdev'] : [])],
+    ...without,
   };
   return {
     ...wishes,
     target,
-    keyslot: freeId('keyslot', metadata.keyslots, device),
-    store: inFile
-      ? { kind: 'file', path, before: file }
-      : { kind: 'token', id: freeId('token', takenTokens, device) },
+    keyslot: wishes.adopted?.keyslot ?? freeId('keyslot', metadata.keyslots, device),
+    store: storeFor(target, wishes, path, file),
     edit: withKeyFile(target.crypttab, wanted, places.crypttab),
   };
+}
+
+function storeFor(
+  { metadata, device }: Target,
+  { inFile, adopted }: Wishes,
+  path: string,
+  before: string | null,
+): EnrolRecord['store'] {
+  if (adopted !== undefined) return { kind: 'clevis', id: adopted.id };
+  if (inFile) return { kind: 'file', path, before };
+  const taken = metadata.tokens.map(({ id }) => id);
+  return { kind: 'token', id: freeId('token', taken, device) };
 }
 
 /** The plan with what had to be made for it. @param units those that are to be enabled */

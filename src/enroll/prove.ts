@@ -45,7 +45,11 @@ export async function prove(context: Doing, signal: AbortSignal): Promise<void> 
 
 /** Opens the sealed key of an enrolment, one try of each pin. @throws AppError what keeps it from opening */
 export async function openSealed(
-  { record, places, world }: Pick<Undoing, 'record' | 'places' | 'world'>,
+  {
+    record,
+    places,
+    world,
+  }: Pick<Undoing, 'places' | 'world'> & { readonly record: Pick<EnrolRecord, 'sealedKey'> },
   signal: AbortSignal,
 ): Promise<Secret> {
   const servers = await keyServersOf(await loadConfig(world.files, places.etc), world.serverWorld);

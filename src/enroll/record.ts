@@ -29,13 +29,22 @@ export interface EnrolRecord {
   readonly store:
     | { readonly kind: 'token'; readonly id: string }
     /** `before`: the sealed key that it replaces. */
-    | { readonly kind: 'file'; readonly path: string; readonly before: string | null };
+    | { readonly kind: 'file'; readonly path: string; readonly before: string | null }
+    /** Made by `clevis luks bind`: neither the token nor its keyslot is ours to remove. */
+    | { readonly kind: 'clevis'; readonly id: string }
+    /** What opened it before, and has to go: a keyslot, and its token if `systemd-cryptenroll` made it. */
+    | { readonly kind: 'replaced'; readonly token: string | null };
   /** A line for ETC/commitments/VOLUME. */
   readonly commitment: string;
   /** Those that were not enabled before. */
   readonly units: readonly string[];
   /** null: crypttab stays as it is. */
   readonly crypttab: ({ readonly path: string } & Pick<CrypttabEdit, 'before' | 'after'>) | null;
+}
+
+/** Whether undoing it leaves its keyslot alone. */
+export function keepsKeyslot({ keyIsKept, store }: EnrolRecord): boolean {
+  return keyIsKept || store.kind === 'clevis';
 }
 
 /** What has to be done before anything else when whoever wrote it was killed. */

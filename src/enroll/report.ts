@@ -19,13 +19,19 @@ export function planLines(plan: Plan, units: UnitReport): string[] {
   return [
     `  device      ${target.device}, LUKS2 ${target.uuid}`,
     `  opened by   ${policy.title}`,
-    `  keyslot     ${keyslot}, a new random key`,
-    `  sealed key  ${store.kind === 'token' ? `token ${store.id}` : store.path}`,
+    `  keyslot     ${keyslot}, ${store.kind === 'clevis' ? 'as it is' : 'a new random key'}`,
+    `  sealed key  ${storeText(store)}`,
     `  commitment  ${commitmentsPath(places.etc, target.volume)}`,
     `  units       ${unitsText(units)}`,
     `  crypttab    ${crypttab}`,
     ...edit.diff.split('\n').filter((line) => line !== ''),
   ];
+}
+
+function storeText(store: Plan['store']): string {
+  if (store.kind === 'file') return store.path;
+  if (store.kind === 'clevis') return `token ${store.id}, as it is`;
+  return store.kind === 'token' ? `token ${store.id}` : 'none';
 }
 
 function unitsText({ systemd, needed, enabled }: UnitReport): string {
@@ -44,7 +50,8 @@ export function planJson(plan: Plan, units: UnitReport): Record<string, unknown>
     policy: policy.title,
     warnings: policy.warnings,
     keyslot: Number(keyslot),
-    ...(store.kind === 'token' ? { token: Number(store.id) } : { file: store.path }),
+    ...('id' in store ? { token: Number(store.id) } : {}),
+    ...(store.kind === 'file' ? { file: store.path } : {}),
     commitment: commitmentsPath(places.etc, target.volume),
     units: { needed: units.needed, enabled: units.enabled },
     crypttab: { path: places.crypttab, changed: editCrypttab && edit.diff !== '', diff: edit.diff },

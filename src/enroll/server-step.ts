@@ -12,6 +12,7 @@ export const serverKeys: EnrolStep = {
   title: 'deleting the keys at servers',
   async do() {},
   async undo({ record, places, world }, signal) {
+    if (record.store.kind !== 'token' && record.store.kind !== 'file') return;
     const servers = await keyServersOf(await loadConfig(world.files, places.etc), world.serverWorld);
     for (const { server: pin, kid } of parseSealedKey(record.sealedKey).uses) {
       if (pin === undefined || kid === undefined) continue;

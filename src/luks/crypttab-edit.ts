@@ -1,5 +1,5 @@
 import { AppError } from '../base/errors.ts';
-import { parseCrypttab } from './crypttab.ts';
+import { OPTION, parseCrypttab } from './crypttab.ts';
 
 /** What a volume's line is to say. */
 export interface WantedLine {
@@ -9,6 +9,8 @@ export interface WantedLine {
   readonly keyFile: string;
   /** Options that the fourth field must have; those that it has stay. */
   readonly options: readonly string[];
+  /** But for these. */
+  readonly without?: RegExp;
 }
 
 export interface CrypttabEdit {
@@ -54,10 +56,15 @@ export function withoutEdit(
 
 /**
  * Options that do not go with a socket as key file (systemd's src/cryptsetup/cryptsetup.c): a part of a key file
- * cannot be asked of one; of a token it asks for something else than a key; who has a key script asks nobody.
+ * cannot be asked of one, and to erase it removes the socket; of a token it asks for something else than a key; who has
+ * a key script asks nobody.
  */
 const CONFLICTS =
-  /^(?:keyfile-offset|keyfile-size|tpm2-device|fido2-device|pkcs11-uri|keyscript)=|^(?:plain|swap|tmp(?:=.*)?|bitlk|tcrypt\S*)$/;
+  /^(?:keyfile-offset|keyfile-size|tpm2-device|fido2-device|pkcs11-uri|keyscript)=|^(?:plain|swap|tmp(?:=.*)?|bitlk|tcrypt\S*|keyfile-erase(?:=.*)?)$/;
+
+/** Options of crypttab(5) about a key file, or about a TPM2 token of systemd-cryptenroll(1). */
+export const OTHER_KEY_OPTIONS =
+  /^(?:keyfile-(?:offset|size|timeout|erase)|tpm2-(?:device|device-key|pcrs|pin|signature|pcrlock))(?:=|$)/;
 
 /** @throws AppError `bad-config` */
 export function checkOptions(options: readonly string[], where: string): void {
@@ -101,12 +108,19 @@ function indexOf(lines: readonly Line[], volume: string): number | null {
 const FIELDS =
   /^(?<head>[ \t\r\v\f]*[^ \t\r\v\f]+(?<gap>[ \t\v\f]+)[^ \t\r\v\f]+)(?:(?<keyGap>[ \t\v\f]+)(?<key>[^ \t\r\v\f]+)(?:(?<optionGap>[ \t\v\f]+)(?<options>[^ \t\r\v\f]+))?)?(?<rest>.*)$/s;
 
-function changed(line: string, { keyFile, options }: WantedLine): string {
+function changed(line: string, { keyFile, options, without }: WantedLine): string {
   const found = FIELDS.exec(line)?.groups ?? {};
   const { head = line, gap = ' ', keyGap = gap, optionGap = keyGap, rest = '' } = found;
   const had = found['options'];
-  const field = withOptions(had, options);
+  const field = withOptions(without === undefined ? had : withoutOptions(had, without), options);
   return `${head}${keyGap}${keyFile}${field === '' ? '' : optionGap + field}${rest}`;
+}
+
+function withoutOptions(field = '', without: RegExp): string {
+  const all = field.match(OPTION) ?? [];
+  const kept = all.filter((option) => !without.test(option));
+  // An empty field would let what follows take its place.
+  return kept.length === all.length ? field : kept.join(',') || 'luks';
 }
 
 function withOptions(field: string | undefined, wanted: readonly string[]): string {

@@ -69,8 +69,10 @@ function entryOf(
 }
 
 /** Options are separated by commas; `\,` is a comma and `\\` a backslash inside one, other backslashes stay. */
+export const OPTION = /(?:\\.|[^,\\]|\\$)+/gs;
+
 function splitOptions(field: string): string[] {
-  const words = field.match(/(?:\\.|[^,\\]|\\$)+/gs) ?? [];
+  const words = field.match(OPTION) ?? [];
   return words.map((word) => word.replaceAll(/\\([,\\])/g, '$1'));
 }
 

@@ -1,15 +1,13 @@
 import { execFileSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { resolve } from 'node:path';
 import t from 'tap';
 import { pinNames } from '../../src/pins/pin.ts';
 import { fetchLuksKey } from '../support/command-line.ts';
 import { commandsOf, optionsOf } from './help.ts';
+import { completion, shellsFor } from './shells.ts';
 
 // Three shells, each started for every question.
 t.setTimeout(300_000);
-
-const completion = resolve(import.meta.dirname, '../../packaging/completion');
 
 const ran = `${t.testdirName}/ran`;
 
@@ -30,25 +28,7 @@ function withCrypttab(...command: string[]): string[] {
   return execFileSync('unshare', args, { encoding: 'utf8' }).split('\n').slice(0, -1);
 }
 
-const bash = `source "$1"; shift
-COMP_WORDS=(fetch-luks-key "$@"); COMP_CWORD=$#
-_fetch_luks_key; [ "\${#COMPREPLY[@]}" = 0 ] || printf '%s\\n' "\${COMPREPLY[@]}"`;
-
-/** What a shell offers at the end of a command line, the last word of which is begun. */
-const shells: Readonly<Record<string, (...words: string[]) => string[]>> = {
-  bash: (...words) => withCrypttab('bash', '-c', bash, 'bash', `${completion}/fetch-luks-key.bash`, ...words),
-  fish: (...words) => {
-    const line = `source ${completion}/fetch-luks-key.fish; complete -C 'fetch-luks-key ${words.join(' ')}'`;
-    const offers = withCrypttab('fish', '--no-config', '-c', line);
-    return offers.map((offer) => offer.split('\t')[0] ?? '');
-  },
-  zsh: (...words) => {
-    const script = `${import.meta.dirname}/zsh-offers.zsh`;
-    return withCrypttab('zsh', '-f', script, completion, `fetch-luks-key ${words.join(' ')}`);
-  },
-};
-
-for (const [shell, offers] of Object.entries(shells)) {
+for (const [shell, offers] of Object.entries(shellsFor('fetch-luks-key', withCrypttab))) {
   t.test(`${shell} completes`, async (t) => {
     const commands = commandsOf((await fetchLuksKey(['--help'])).stdout);
     t.ok(commands.length > 4, 'there are commands');

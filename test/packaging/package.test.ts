@@ -5,8 +5,8 @@ import t from 'tap';
 
 const root = resolve(import.meta.dirname, '../..');
 const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { version: string };
-// Two builds of two packages, with other tests beside them.
-t.setTimeout(600_000);
+// Two builds of four packages, with other tests beside them.
+t.setTimeout(900_000);
 
 /** Below the work tree, as a container's /tmp may be small: 120 MB each. */
 mkdirSync(join(root, '.tap'), { recursive: true });
@@ -16,8 +16,9 @@ t.teardown(() => rmSync(folder, { recursive: true }));
 const run = (program: string, ...args: string[]) =>
   execFileSync(program, args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
 const PACKAGE = ['--no-warnings', join(root, 'packaging/package.ts')];
-const deb = (output: string, architecture: string) =>
-  join(folder, output, `fetch-luks-key_${version}_${architecture}.deb`);
+const products = ['fetch-luks-key', 'luks-key-server'];
+const deb = (output: string, architecture: string, product = 'fetch-luks-key') =>
+  join(folder, output, `${product}_${version}_${architecture}.deb`);
 /** What it installs. */
 const tree = (architecture: string) => join(folder, architecture);
 const executable = (architecture: string) => join(tree(architecture), 'usr/bin/fetch-luks-key');
@@ -30,9 +31,11 @@ for (const architecture of ['amd64', 'arm64']) {
 t.test('two builds have the same bytes, whoever builds where', (t) => {
   const elsewhere = 'umask 077; cd /; TZ=Asia/Kathmandu LC_ALL=C.UTF-8 exec "$@"';
   run('sh', '-c', elsewhere, 'sh', process.execPath, ...PACKAGE, '--output', join(folder, 'second'));
-  for (const architecture of ['amd64', 'arm64']) {
-    const [first, second] = ['first', 'second'].map((output) => readFileSync(deb(output, architecture)));
-    t.ok(first?.equals(second ?? Buffer.alloc(0)), architecture);
+  for (const product of products) {
+    for (const architecture of ['amd64', 'arm64']) {
+      const [first, second] = ['first', 'second'].map((output) => deb(output, architecture, product));
+      t.ok(readFileSync(first ?? '').equals(readFileSync(second ?? '')), `${product} ${architecture}`);
+    }
   }
   t.end();
 });
@@ -46,7 +49,8 @@ t.test('a processor that there is no package for is an error', (t) => {
 
 // The other one differs in the executable alone, and looking at that takes half a minute.
 t.test('lintian finds no error', (t) => {
-  const args = ['--allow-root', '--fail-on', 'error', deb('first', 'amd64')];
+  const debs = products.map((product) => deb('first', 'amd64', product));
+  const args = ['--allow-root', '--fail-on', 'error', ...debs];
   const { stdout, status } = spawnSync('lintian', args, { encoding: 'utf8' });
   t.equal(status, 0, stdout);
   t.end();
@@ -115,8 +119,29 @@ kill $server 2>/dev/null || true; exit $status`;
   t.end();
 });
 
+t.test('the key server’s package has what it needs, and asks for no more', (t) => {
+  const path = deb('first', 'amd64', 'luks-key-server');
+  const lines = run('dpkg-deb', '--contents', path).trimEnd().split('\n');
+  const installed = lines.map((line) => line.split(' ').at(-1)?.slice(1));
+  for (const path of [
+    '/usr/bin/luks-key-server',
+    '/usr/lib/systemd/system/luks-key-server.service',
+    '/usr/lib/systemd/system/luks-key-server.socket',
+    '/usr/share/man/man1/luks-key-server.1.gz',
+    '/usr/share/man/man5/luks-key-server.yaml.5.gz',
+    '/usr/share/bash-completion/completions/luks-key-server',
+    '/usr/share/doc/luks-key-server/examples/config.yaml',
+    '/usr/share/doc/luks-key-server/licences.gz',
+  ]) {
+    t.ok(installed.includes(path), path);
+  }
+  t.notOk(installed.some((path) => path?.includes('fetch-luks-key')));
+  t.equal(run('dpkg-deb', '--field', path, 'Depends').trim(), 'libc6 (>= 2.28), libstdc++6, libatomic1');
+  t.end();
+});
+
 /** Runs a script as root of a copy of this machine, which is gone with it. */
-function onCopy(script: string): { status: number | null; output: string } {
+function onCopy(script: string, product = 'fetch-luks-key'): { status: number | null; output: string } {
   // A tmpfs, as the work tree may lie on an overlay itself, which cannot be the upper layer of one.
   const setUp = `set -eu
 work=$1; shift
@@ -127,7 +152,7 @@ cp "$1" "$work/root/new.deb"
 mount -t proc proc "$work/root/proc"
 exec chroot "$work/root" sh -euc "$2"`;
   const work = mkdtempSync(join(folder, 'copy-'));
-  const given = [work, deb('first', 'amd64'), script];
+  const given = [work, deb('first', 'amd64', product), script];
   const args = ['--mount', '--propagation=private', 'sh', '-c', setUp, 'sh', ...given];
   const { stdout, stderr, status } = spawnSync('unshare', args, {
     encoding: 'utf8',
@@ -201,5 +226,28 @@ dpkg -P fetch-luks-key`);
     'systemctl daemon-reload',
     'systemctl daemon-reload',
   ]);
+  t.end();
+});
+
+t.test('the key server is installed beside nothing of ours; purged, its exchange keys stay', (t) => {
+  const { status, output } = onCopy(
+    `find /etc /usr /run /var/lib -xdev -name '*luks-key-server*' -prune -exec rm -rf {} +
+dpkg -i /new.deb
+luks-key-server --version
+[ ! -e /etc/systemd/system/multi-user.target.wants/luks-key-server.service ] && echo nothing is enabled
+SYSTEMD_OFFLINE=1 systemctl enable luks-key-server.service
+mkdir -p /var/lib/private/luks-key-server
+echo keys > /var/lib/private/luks-key-server/keys.db
+echo 'listen: 127.0.0.1:7443' > /etc/luks-key-server/config.yaml
+dpkg -P luks-key-server
+cat /var/lib/private/luks-key-server/keys.db
+find /etc /usr /run /var/lib/dpkg -xdev -name '*luks-key-server*' | sed 's/^/left: /'`,
+    'luks-key-server',
+  );
+  t.equal(status, 0, output);
+  t.match(output, new RegExp(`^luks-key-server ${version}\\nnothing is enabled$`, 'm'));
+  t.match(output, /^luks-key-server: \/var\/lib\/private\/luks-key-server is left, as machines may need/m);
+  t.match(output, /^keys$/m);
+  t.notMatch(output, /^left: /m);
   t.end();
 });

@@ -3,6 +3,9 @@ import { resolve } from 'node:path';
 import t from 'tap';
 import { defaultKeyServerConfig } from '../../src/config/key-server.ts';
 import { parseKeyServerConfig } from '../../src/config/key-server-parse.ts';
+import { KEY_SERVER } from '../support/key-server.ts';
+import { run } from '../support/run.ts';
+import { commandsOf, optionsOf } from './help.ts';
 
 const page = resolve(import.meta.dirname, '../../docs/man/luks-key-server.yaml.5');
 const environment = { PATH: '/usr/bin:/bin', MANWIDTH: '200', MANPAGER: 'cat', LC_ALL: 'C.UTF-8' };
@@ -21,6 +24,31 @@ function known(yaml: string): string[] {
   }
   throw new Error(`taken: ${yaml}`);
 }
+
+t.test('the manual explains every command, option and exit status', async (t) => {
+  const { stdout: manual, stderr } = spawnSync(
+    'man',
+    ['--warnings', '--local-file', page.replace('.yaml.5', '.1')],
+    {
+      encoding: 'utf8',
+      env: environment,
+    },
+  );
+  t.equal(stderr, '');
+  const isTag = (tag: string) =>
+    new RegExp(`^ +([\\w-]+, )*${tag.replace(/^--/, '(-\\w, )?--')}(\\W|$)`, 'm').test(manual);
+  const help = async (...args: string[]) =>
+    (await run([...KEY_SERVER, ...args, '--help'], Buffer.alloc(0), {})).stdout.toString();
+  const commands = commandsOf(await help());
+  t.ok(commands.length > 12, 'there are commands');
+  for (const command of commands) {
+    t.ok(isTag(command), command);
+    for (const option of optionsOf(await help(command))) t.ok(isTag(option), `${command} ${option}`);
+  }
+  t.notOk(isTag('--no-such-option'));
+  const [, statuses = ''] = /^EXIT STATUS$([\s\S]*?)^[A-Z]/m.exec(manual) ?? [];
+  for (const status of '0123456') t.match(statuses, new RegExp(`^ +${status} `, 'm'));
+});
 
 t.test("the manual of the server's config.yaml explains every key", (t) => {
   t.equal(warnings, '');
