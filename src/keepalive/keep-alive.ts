@@ -142,14 +142,19 @@ export class ServerKeepalive {
     for await (const data of eventData(chunks)) {
       const told = (JSON.parse(data) as { status?: unknown }).status;
       if (told === 'armed' && this.#verdict === 'locked') this.#nap.wake();
-      if ((told === 'locked' || told === 'revoked') && told !== this.#verdict) await this.#confirm(told);
+      if ((told === 'locked' || told === 'revoked') && told !== this.#verdict) {
+        // Over the connection that is there, which saves a handshake where it still lives.
+        this.#nap.wake();
+        await this.#confirm(told);
+      }
       well();
     }
   }
 
   /**
    * What the stream says is acted upon when a keep-alive is answered the same, over a connection of its own: a stream
-   * may be late, and the other connection may have been idle for longer than something on the way remembers it.
+   * may be late, and the other connection may have been idle for longer than something on the way remembers it. Whose
+   * answer is first counts.
    * @throws AppError when the line is down: nothing is done
    */
   async #confirm(told: Verdict): Promise<void> {
