@@ -1,5 +1,5 @@
-import { constants } from 'node:fs';
-import { type FileHandle, open, readdir, stat } from 'node:fs/promises';
+import { closeSync, constants, fstatSync, openSync, readSync, statSync } from 'node:fs';
+import { type FileHandle, open, readdir } from 'node:fs/promises';
 import { AppError, type ErrorCode } from '../base/errors.ts';
 import type { Files } from '../base/ports.ts';
 
@@ -7,24 +7,20 @@ import type { Files } from '../base/ports.ts';
 const READ = constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOCTTY;
 
 export const files: Files = {
+  // At once: libuv's threads and Node's promises for files cost a boot 5 ms, and these are small.
   async read(path, maxBytes) {
-    await using file = await openForRead(path, 'bad-config');
-    if (file === null) return null;
-    const about = await file.stat();
-    if (!about.isFile()) throw new AppError('bad-config', `${path}: expected a file, got ${kindOf(about)}`);
-    const bytes = await fill(file, path, 0, maxBytes + 1, 'bad-config');
-    if (bytes.length <= maxBytes) return bytes;
+    const bytes = readSmall(path, maxBytes);
+    if (bytes === null || bytes.length <= maxBytes) return bytes;
     throw new AppError('bad-config', `${path}: expected at most ${maxBytes} bytes, got more`);
   },
 
   async readRange(path, offset, length) {
-    await using file = await openForRead(path, 'unavailable');
-    if (file === null) throw new AppError('unavailable', `${path}: no such file or device`);
+    await using file = await openDevice(path);
     const about = await file.stat();
     if (!about.isFile() && !about.isBlockDevice()) {
       throw new AppError('unavailable', `${path}: expected a file or block device, got ${kindOf(about)}`);
     }
-    return await fill(file, path, offset, length, 'unavailable');
+    return await fill(file, path, offset, length);
   },
 
   async list(path) {
@@ -38,7 +34,7 @@ export const files: Files = {
 
   async mode(path) {
     try {
-      return (await stat(path)).mode & 0o7777;
+      return statSync(path).mode & 0o7777;
     } catch (cause) {
       if (isAbsent(cause)) return null;
       throw unreadable(path, 'bad-config', cause);
@@ -46,26 +42,40 @@ export const files: Files = {
   },
 };
 
-async function openForRead(path: string, code: ErrorCode): Promise<FileHandle | null> {
+/** @returns null when there is no such file; one byte more than `maxBytes` when it has more */
+function readSmall(path: string, maxBytes: number): Buffer | null {
+  let fd: number | null = null;
   try {
-    return await open(path, READ);
+    fd = openSync(path, READ);
+    const about = fstatSync(fd);
+    if (!about.isFile()) throw new AppError('bad-config', `${path}: expected a file, got ${kindOf(about)}`);
+    // Not from the shared pool, as it may be a private key, whose holder wipes it.
+    const buffer = Buffer.allocUnsafeSlow(maxBytes + 1);
+    let have = 0;
+    for (let got = -1; got !== 0 && have < buffer.length; have += got) {
+      got = readSync(fd, buffer, have, buffer.length - have, have);
+    }
+    return buffer.subarray(0, have);
   } catch (cause) {
-    if (isAbsent(cause)) return null;
-    throw unreadable(path, code, cause);
+    if (cause instanceof AppError) throw cause;
+    if (fd === null && isAbsent(cause)) return null;
+    throw unreadable(path, 'bad-config', cause);
+  } finally {
+    if (fd !== null) closeSync(fd);
   }
 }
 
-/**
- * Up to `length` bytes from `offset`, fewer at the end of the file. Not from the shared pool, as it may be a private
- * key, whose holder wipes it.
- */
-async function fill(
-  file: FileHandle,
-  path: string,
-  offset: number,
-  length: number,
-  code: ErrorCode,
-): Promise<Buffer> {
+async function openDevice(path: string): Promise<FileHandle> {
+  try {
+    return await open(path, READ);
+  } catch (cause) {
+    if (isAbsent(cause)) throw new AppError('unavailable', `${path}: no such file or device`);
+    throw unreadable(path, 'unavailable', cause);
+  }
+}
+
+/** Up to `length` bytes from `offset`, fewer at the end of the file. */
+async function fill(file: FileHandle, path: string, offset: number, length: number): Promise<Buffer> {
   const buffer = Buffer.allocUnsafeSlow(length);
   let have = 0;
   while (have < length) {
@@ -73,7 +83,7 @@ async function fill(
     try {
       ({ bytesRead } = await file.read(buffer, have, length - have, offset + have));
     } catch (cause) {
-      throw unreadable(path, code, cause);
+      throw unreadable(path, 'unavailable', cause);
     }
     if (bytesRead === 0) break;
     have += bytesRead;
