@@ -54,6 +54,7 @@ t.test('and would, if a unit were wrong', async (t) => {
 for (const [name, most] of [
   ['luks-key-server.service', 1.5],
   ['fetch-luks-key-keepalive.service', 2],
+  ['fetch-luks-key-credential@.service', 2],
 ] as const) {
   t.test(`${name} is valid, with an exposure of at most ${most}`, async (t) => {
     const copy = t.testdir({});
@@ -62,6 +63,7 @@ for (const [name, most] of [
       'luks-key-server.service',
       'fetch-luks-key-keepalive.service',
       'fetch-luks-key-act@.service',
+      'fetch-luks-key-credential@.service',
     ]) {
       const text = readFileSync(`${copy}/${file}`, 'utf8');
       writeFileSync(
@@ -170,4 +172,32 @@ t.test('only root may ask; keys reach neither cores nor swap; TPM tools are not 
   const unset = (service.get('UnsetEnvironment') ?? []).join(' ').split(' ');
   for (const name of ['NODE_OPTIONS', 'SSLKEYLOGFILE', 'TPM2TOOLS_TCTI', 'TSS2_LOG'])
     t.ok(unset.includes(name), name);
+});
+
+t.test('who asks for a secret and does not get all of it gets more than systemd takes', async (t) => {
+  const [name, folder] = ['fetch-luks-key-credential@', '/run/fetch-luks-key/credentials'];
+  const [secrets, handler] = [directives(`${name}.socket`), directives(`${name}.service`)];
+  t.same(handler.get('StandardInput'), ['socket'], 'the connection is there for ExecStopPost= too');
+  t.same(handler.get('StandardOutput'), ['journal'], 'which it would be as well');
+  t.match(handler.get('ExecStopPost')?.[0], /^\/bin\/sh -c .*\$\$SERVICE_RESULT .* 1048577 \/dev\/zero >&0/);
+  t.same(secrets.get('ListenStream'), [`${folder}/%i.sock`]);
+  t.same(secrets.get('SocketMode'), ['0600']);
+  t.same(secrets.get('MaxConnections'), ['4096']);
+  t.same(secrets.get('TriggerLimitIntervalSec'), ['0']);
+  t.notOk(secrets.has('MaxConnectionsPerSource'));
+  for (const unit of [secrets, handler]) {
+    t.same(unit.get('DefaultDependencies'), ['no']);
+    t.same(unit.get('Conflicts'), ['shutdown.target']);
+  }
+  // The same sandbox as for volumes, without their devices.
+  const same = [
+    'CapabilityBoundingSet',
+    'SystemCallFilter',
+    'UnsetEnvironment',
+    'LimitCORE',
+    'MemorySwapMax',
+  ];
+  for (const key of [...same, 'ProtectSystem', 'ReadOnlyPaths', 'ReadWritePaths', 'DevicePolicy', 'UMask'])
+    t.same(handler.get(key), service.get(key), key);
+  t.notOk(handler.get('DeviceAllow')?.some((device) => device.startsWith('block')));
 });

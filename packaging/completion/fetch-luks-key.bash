@@ -20,7 +20,7 @@ _fetch_luks_key() {
   local begun=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]} command=${COMP_WORDS[1]-}
   COMPREPLY=()
   if ((COMP_CWORD == 1)); then
-    _fetch_luks_key_words 'handle seal open enroll rotate reseal unenroll recovery-key backup request join leave keepalive announce-reboot act check retire predict status doctor --help --version' "$begun"
+    _fetch_luks_key_words 'handle seal open enroll adopt rotate reseal unenroll recovery-key backup credential request join leave keepalive announce-reboot act check retire predict status doctor --help --version' "$begun"
     return
   fi
   case $before in
@@ -30,13 +30,19 @@ _fetch_luks_key() {
   esac
   case $command:$begun in
   handle:-*) _fetch_luks_key_words '--etc --crypttab --help' "$begun" ;;
-  seal:-*) _fetch_luks_key_words '--yes --json --etc --help' "$begun" ;;
+  seal:-*) _fetch_luks_key_words '--credential --yes --json --etc --help' "$begun" ;;
+  credential:-*) _fetch_luks_key_words '--json --etc --help' "$begun" ;;
+  credential:*) ((COMP_CWORD > 2)) || _fetch_luks_key_words 'list install' "$begun" ;;
   seal:*) ((COMP_CWORD > 2)) || _fetch_luks_key_words 'tpm2 tang remote systemd-creds sss' "$begun" ;;
   open:-*) _fetch_luks_key_words '--output --json --etc --help' "$begun" ;;
   open:*) _fetch_luks_key_files -f "$begun" ;;
   enroll:-*)
     _fetch_luks_key_words '--tpm2 --remote --tang --require --device --unlock-key-file --file --no-crypttab
       --socket --yes --dry-run --json --etc --crypttab --help' "$begun"
+    ;;
+  adopt:-*)
+    _fetch_luks_key_words '--tpm2 --remote --tang --require --replace --unlock-key-file --socket --yes --dry-run
+      --json --etc --crypttab --help' "$begun"
     ;;
   rotate:-*)
     _fetch_luks_key_words '--all --unlock-key-file --yes --json --etc --crypttab --help' "$begun"
@@ -50,7 +56,7 @@ _fetch_luks_key() {
   unenroll:-*) _fetch_luks_key_words '--unlock-key-file --json --etc --crypttab --help' "$begun" ;;
   status:-*) _fetch_luks_key_words '--probe --json --etc --crypttab --help' "$begun" ;;
   retire:-* | predict:-*) _fetch_luks_key_words '--json --etc --crypttab --help' "$begun" ;;
-  enroll:* | rotate:* | reseal:* | retire:* | predict:* | unenroll:* | recovery-key:* | status:*)
+  enroll:* | adopt:* | rotate:* | reseal:* | retire:* | predict:* | unenroll:* | recovery-key:* | status:*)
     _fetch_luks_key_volumes "$begun"
     ;;
   backup:*)

@@ -1,8 +1,8 @@
 /** All limits in one place: the unit is in the name, the reason beside it. */
 export const limits = {
-  /** A sealed key as text: sixteen Tang advertisements nested three deep come to less. */
-  sealedKeyBytes: 256 * 1024,
-  /** A protected header's JSON: as above, decoded once. */
+  /** A sealed key as text: a service's secret of 1 MiB in base64, and a header. */
+  sealedKeyBytes: 1792 * 1024,
+  /** A protected header's JSON: sixteen Tang advertisements nested three deep come to less. */
   headerBytes: 192 * 1024,
   /** `sss` inside `sss` inside …: nobody needs more, a hostile header could. */
   pinDepth: 4,
@@ -109,6 +109,10 @@ export const limits = {
   volumeNameBytes: 78,
   /** The same for a unit and its credential together. */
   unitAndCredentialBytes: 83,
+  /** systemd takes less than 1 MiB. */
+  credentialBytes: 1024 * 1024 - 1,
+  /** How long a service's secret is tried: shorter than systemd waits for a service to start (90 s). */
+  credentialPatienceMs: 75_000,
   /** systemd refuses a credential over 1 MiB (src/core/exec-credential.c): one byte more is our refusal. */
   credentialRefusalBytes: 1024 * 1024 + 1,
   /** Random bytes that answer a failed request for a volume. */

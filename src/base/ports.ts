@@ -173,6 +173,11 @@ export interface Connection {
   readonly peerAddress: Buffer;
   /** SO_PEERCRED: who connected. */
   readonly peer: { readonly pid: number; readonly uid: number };
+  /**
+   * It came as standard input (`StandardInput=socket`), so that a unit's `ExecStopPost=` has it too and can answer
+   * where we cannot.
+   */
+  readonly isStandardInput: boolean;
   /** The peer is root, or whoever we run as. */
   readonly peerIsTrusted: boolean;
   /** True once the client has closed its end, not merely said that it will send nothing. */

@@ -8,7 +8,9 @@ export const handleCommand: Command = {
 
 Answers the one connection that systemd passes (Accept=yes): learns from the
 client's address which volume is asked for, opens its key, writes it, exits.
-What happened is one line on standard error, for the journal.
+What happened is one line on standard error, for the journal. A connection that
+is standard input (StandardInput=socket) is asked for credentials of services,
+and one that is not for keys of volumes.
 
   --etc DIR         default /etc/fetch-luks-key
   --crypttab FILE   default /etc/crypttab

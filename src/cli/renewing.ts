@@ -23,6 +23,15 @@ export async function enrolledHere(
   });
 }
 
+/** Of these, those whose keys are ours to replace. @throws AppError `refused` when there are none */
+export function renewable(all: readonly EnrolRecord[]): EnrolRecord[] {
+  const own = all.filter(({ store }) => store.kind !== 'clevis');
+  if (own.length > 0) return own;
+  throw new AppError('refused', `${all[0]?.volume}: its key is Clevis’ own`, {
+    hint: 'clevis luks regen makes a new one; then fetch-luks-key adopt again',
+  });
+}
+
 /** How a sealed key is to be replaced. */
 export interface Renewal {
   readonly old: EnrolRecord;

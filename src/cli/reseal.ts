@@ -9,7 +9,7 @@ import type { Places } from '../handler/locate.ts';
 import { Keyslots } from '../luks/keyslots.ts';
 import { type Command, parseCommandLine, placeOptions, placesFrom } from './command.ts';
 import { choiceFrom, heal, onlyOne, pinOptions } from './enrolling.ts';
-import { enrolledHere, renew, renewedText } from './renewing.ts';
+import { enrolledHere, renew, renewable, renewedText } from './renewing.ts';
 import { unlock } from './unlock.ts';
 import type { World } from './world.ts';
 
@@ -61,7 +61,7 @@ example, after an update of the firmware:
     const policy = choice === null ? null : policyOf(choice);
     using _lock = await onlyOne('reseal', values.crypttab, world);
     await heal(volume, places, world);
-    const all = await enrolledHere(volume, places, world);
+    const all = renewable(await enrolledHere(volume, places, world));
     if (policy !== null && all.length > 1) {
       throw new AppError('usage', `reseal: ${volume} has ${all.length} sealed keys, and one way is named`, {
         hint: 'without a way each is sealed as before; unenroll and enroll make one of them',

@@ -7,7 +7,7 @@ import type { Places } from '../handler/locate.ts';
 import { Keyslots } from '../luks/keyslots.ts';
 import { type Command, parseCommandLine, placeOptions, placesFrom } from './command.ts';
 import { heal, onlyOne } from './enrolling.ts';
-import { enrolledHere, renew, renewedText } from './renewing.ts';
+import { enrolledHere, renew, renewable, renewedText } from './renewing.ts';
 import { unlock } from './unlock.ts';
 import type { World } from './world.ts';
 
@@ -72,7 +72,9 @@ async function rotate(name: string, values: Values, world: World): Promise<numbe
   const volume = volumeName(name);
   const places = placesFrom(values);
   await heal(volume, places, world);
-  for (const old of await enrolledHere(volume, places, world)) await rotateOne(old, places, values, world);
+  for (const old of renewable(await enrolledHere(volume, places, world))) {
+    await rotateOne(old, places, values, world);
+  }
   return 0;
 }
 

@@ -1,14 +1,19 @@
 import { AppError } from '../base/errors.ts';
 import { limits } from '../base/limits.ts';
+import { type CredentialAddress, credentialAddress } from '../credentials/address.ts';
+import { credentialPath } from '../credentials/place.ts';
 import { shown } from '../jwe/compact.ts';
 import { type Command, etcOption, parseCommandLine } from './command.ts';
 import { sealAs } from './sealing.ts';
+import type { World } from './world.ts';
 
 export const sealCommand: Command = {
   name: 'seal',
   summary: 'seal a secret from standard input: prints the sealed key',
   help: `usage: fetch-luks-key seal PIN CONFIG [-y] [--json] [--etc DIR]
                            < SECRET > SEALED-KEY
+       fetch-luks-key seal --credential UNIT/ID PIN CONFIG [-y] [--json]
+                           [--etc DIR] < SECRET
 
 Seals standard input to a policy, in the calling convention and the format of
 'clevis encrypt'. All of standard input is the secret: a final newline counts.
@@ -31,8 +36,12 @@ Seals standard input to a policy, in the calling convention and the format of
     sss    {"t": K, "pins": {PIN: CONFIG-OR-LIST, ...}}
            K of the pins are needed to open it; without t, one.
 
+  --credential UNIT/ID
+               keep it as the secret of a service: DIR/credentials/UNIT/ID.jwe,
+               in place of the one before; for foo@.service also that of its
+               instances
   -y, --yes    trust a Tang server's keys without being asked
-      --json   print {"sealed-key": ..., "pin": ...}
+      --json   print {"sealed-key" or "credential" and "path", "pin"}
       --etc DIR  default /etc/fetch-luks-key: its config.yaml names key servers
 
 example:
@@ -47,25 +56,47 @@ example:
     const { values, positionals } = parseCommandLine(
       'seal',
       args,
-      { yes: { type: 'boolean', short: 'y' }, json: { type: 'boolean' }, ...etcOption },
+      {
+        credential: { type: 'string' },
+        yes: { type: 'boolean', short: 'y' },
+        json: { type: 'boolean' },
+        ...etcOption,
+      },
       ['PIN', 'CONFIG'],
     );
     const [pin = '', configText = ''] = positionals;
     const config = parseConfig(configText);
-    using secret = await world.readStandardInput(limits.keyBytes);
+    const address = values.credential === undefined ? null : credentialAddress(values.credential);
+    const most = address === null ? limits.keyBytes : limits.credentialBytes;
+    using secret = await world.readStandardInput(most);
     if (secret.length === 0) {
-      throw new AppError('usage', 'seal: standard input is empty, and would be the empty passphrase', {
+      const why = address === null ? ', and would be the empty passphrase' : '';
+      throw new AppError('usage', `seal: standard input is empty${why}`, {
         hint: "for example: fetch-luks-key seal tpm2 '{}' < KEYFILE",
       });
     }
     const sealing = { pin, config, etc: values.etc, trusting: values.yes ?? false };
     const sealedKey = await sealAs('seal', sealing, secret, world);
+    if (address !== null) {
+      const path = keep(sealedKey, address, values.etc, world);
+      if (values.json) world.print(`${JSON.stringify({ credential: values.credential, path, pin })}\n`);
+      else world.say(`wrote ${path}`);
+      return 0;
+    }
     // `clevis decrypt` ends with status 1 when a newline follows, although it has opened it.
     const newline = world.standardOutputIsTerminal() ? '\n' : '';
     world.print(values.json ? `${JSON.stringify({ 'sealed-key': sealedKey, pin })}\n` : sealedKey + newline);
     return 0;
   },
 };
+
+/** @returns the path of the file */
+function keep(sealedKey: string, { unit, credential }: CredentialAddress, etc: string, world: World): string {
+  const path = credentialPath(etc, unit, credential);
+  world.durable.makeFolder(path.slice(0, path.lastIndexOf('/')));
+  world.durable.replace(path, Buffer.from(sealedKey));
+  return path;
+}
 
 function parseConfig(text: string): unknown {
   try {

@@ -3,7 +3,7 @@ import { volumeName } from '../base/names.ts';
 import type { Secret } from '../base/secret.ts';
 import { finish } from '../enroll/enrol.ts';
 import { metadataOf } from '../enroll/header-steps.ts';
-import { begin, type EnrolRecord, enrolledOf } from '../enroll/record.ts';
+import { begin, type EnrolRecord, enrolledOf, keepsKeyslot } from '../enroll/record.ts';
 import { Keyslots } from '../luks/keyslots.ts';
 import { type Command, parseCommandLine, placeOptions, placesFrom } from './command.ts';
 import { heal, onlyOne } from './enrolling.ts';
@@ -47,7 +47,8 @@ example:
     // One that was killed, and is done by now.
     if (isHealed && (await enrolledOf(places.etc, volume, world.files)).length === 0) return 0;
     const all = await enrolledHere(volume, places, world);
-    (await otherWayIn(all, values['unlock-key-file'], world)).wipe();
+    const own = all.filter((record) => !keepsKeyslot(record));
+    if (own.length > 0) (await otherWayIn(own, values['unlock-key-file'], world)).wipe();
     const others = await world.files.list(`${values.etc}/enrolled`);
     const isLast = others.every((name) => name === `${volume}.json`);
     for (const record of all.toReversed()) {
@@ -56,8 +57,12 @@ example:
       begin(places.etc, unfinished, world.durable);
       await finish(unfinished, places, new Keyslots(record.device, world), world);
     }
-    const keyslots = all.map(({ keyslot }) => Number(keyslot));
-    const text = `unenrolled ${volume}: keyslot ${keyslots.join(', ')} is wiped; the passphrase opens it\n`;
+    const keyslots = own.map(({ keyslot }) => Number(keyslot));
+    const what =
+      own.length === 0
+        ? 'what opened it by itself before does so again'
+        : `keyslot ${keyslots.join(', ')} is wiped; the passphrase opens it`;
+    const text = `unenrolled ${volume}: ${what}\n`;
     world.print(values.json ? `${JSON.stringify({ volume, keyslots })}\n` : text);
     return 0;
   },

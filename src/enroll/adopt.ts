@@ -25,11 +25,10 @@ export interface Binding extends TokenKeyslot {
 }
 
 /**
- * Bindings of Clevis' before all: they need no key of ours. Then tokens of systemd-cryptenroll(1), then the key file
- * that crypttab names.
+ * Bindings of Clevis' come first: they need no key of ours. Then tokens of systemd-cryptenroll(1), then the key file that
+ * crypttab names.
  * @param records what enroll has made is no foreigner's
  * @param socket as crypttab may name it already
- * @returns null when there is none of these
  * @throws AppError `bad-config` (the key file's folder cannot be read)
  */
 export async function findForeign(
@@ -37,14 +36,23 @@ export async function findForeign(
   records: readonly EnrolRecord[],
   socket: string,
   files: Files,
-): Promise<Foreign | null> {
+): Promise<Foreign[]> {
   const ours = records.filter(({ store }) => store.kind !== 'clevis').map(({ sealedKey }) => sealedKey);
   const bindings = tokensOf(target, 'clevis').filter(({ sealedKey }) => !ours.includes(sealedKey));
-  if (bindings.length > 0) return { kind: 'clevis', tokens: bindings };
   const tokens = tokensOf(target, 'systemd-tpm2');
-  if (tokens.length > 0) return { kind: 'systemd-tpm2', tokens };
   const path = target.entry?.keyFile === socket ? null : await keyFileOf(target, files);
-  return path === null ? null : { kind: 'key file', path };
+  return [
+    ...(bindings.length > 0 ? [{ kind: 'clevis', tokens: bindings } as const] : []),
+    ...(tokens.length > 0 ? [{ kind: 'systemd-tpm2', tokens } as const] : []),
+    ...(path === null ? [] : [{ kind: 'key file', path } as const]),
+  ];
+}
+
+/** For people. */
+export function foreignText(foreign: Foreign): string {
+  if (foreign.kind === 'key file') return foreign.path;
+  const ids = foreign.tokens.map(({ id }) => id).join(', ');
+  return `token ${ids} of ${foreign.kind === 'clevis' ? 'Clevis' : 'systemd-cryptenroll'}`;
 }
 
 function tokensOf({ metadata }: Target, type: string): Binding[] {
@@ -83,10 +91,16 @@ export function replacedRecords(
 /**
  * Somebody must be able to open the volume when our pins do not.
  * @param old keyslots that are to be removed
+ * @param records our own, which only pins open
  * @throws AppError `refused`
  */
-export function refuseLast({ volume, device, metadata }: Target, old: readonly string[]): void {
-  if (metadata.activeKeyslots.some((id) => !old.includes(id))) return;
+export function refuseLast(
+  { volume, device, metadata }: Target,
+  old: readonly string[],
+  records: readonly EnrolRecord[],
+): void {
+  const byPins = records.map(({ keyslot }) => keyslot);
+  if (metadata.activeKeyslots.some((id) => !old.includes(id) && !byPins.includes(id))) return;
   throw new AppError('refused', `${device}: --replace would leave no keyslot that a person can open`, {
     hint: `first: fetch-luks-key recovery-key ${volume}`,
   });

@@ -13,7 +13,7 @@ export async function refuseEarly({ volume, uuid, entry }: Target, files: Files)
   const isNamed = options.includes('initramfs') || options.includes('x-initrd.attach');
   if (!isNamed && !(await holdsSystem(volume, uuid, files))) return;
   throw new AppError('refused', `${volume} is opened in the initramfs, which has no socket to ask`, {
-    hint: 'with --no-crypttab it is sealed all the same, and what Clevis’ own initramfs knows opens it there',
+    hint: 'enroll --no-crypttab seals a key of it all the same, and what Clevis’ own initramfs knows opens it there',
   });
 }
 

@@ -10,6 +10,7 @@ import { keyServersOf } from '../remote/key-servers.ts';
 import type { ServerWorld } from '../remote/server-world.ts';
 import type { Tpm } from '../tpm/tpm.ts';
 import { type LeaveProof, leaveProofs } from './alive.ts';
+import { type CredentialRequest, credentialFor, verifyCredential } from './credential.ts';
 import { locate, type Places } from './locate.ts';
 import { type OpenedKey, openKey } from './open.ts';
 import { keepTrying } from './patience.ts';
@@ -50,11 +51,15 @@ export async function handle(
   try {
     const request = parseRequest(connection.peerAddress);
     subject = subjectOf(request);
-    const volume = volumeOf(request, connection);
+    const served = servedOn(connection, request);
     const signal = AbortSignal.any([stop, client.gone]);
-    opening = keyFor(volume, placesOf(), world, signal, leftovers);
+    opening =
+      served.kind === 'volume'
+        ? keyFor(served.volume, placesOf(), world, signal, leftovers)
+        : credentialFor(served, placesOf().etc, world, signal, leftovers);
     using key = await unlessAborted(opening, signal);
-    verify(key.secret, volume);
+    if (served.kind === 'volume') verify(key.secret, served.volume);
+    else verifyCredential(key.secret, served);
     await connection.send(key.secret.reveal(), limits.replyTimeoutMs);
     keepProofs(key, world, subject);
     const tookMs = Math.round(world.clock.nowMs() - startMs);
@@ -76,13 +81,18 @@ export async function handle(
   }
 }
 
-/** @throws AppError `refused` for whom and what this socket does not serve */
-function volumeOf(request: Request, { peer, peerIsTrusted }: Connection): VolumeName {
+type Served = Extract<Request, { kind: 'volume' }> | CredentialRequest;
+
+/**
+ * A secret goes only where a handler that dies is spoken for: cut off, systemd starts the service with what it has got.
+ * @throws AppError `refused` for whom and what this socket does not serve
+ */
+function servedOn({ peer, peerIsTrusted, isStandardInput }: Connection, request: Request): Served {
   if (!peerIsTrusted) {
     throw new AppError('refused', `process ${peer.pid} of user ${peer.uid} may not ask for keys`);
   }
-  if (request.kind !== 'volume') throw notServed(request);
-  return request.volume;
+  if (request.kind === (isStandardInput ? 'credential' : 'volume')) return request as Served;
+  throw notServed(request);
 }
 
 /**
@@ -126,10 +136,15 @@ function subjectOf(request: Request): string {
   return request.kind === 'credential' ? `${request.unit}/${request.credential}` : request.volume;
 }
 
-function notServed(request: Exclude<Request, { kind: 'volume' }>): AppError {
+function notServed(request: Request): AppError {
   if (request.kind === 'credential') {
     return new AppError('refused', 'this socket serves volumes, not service credentials', {
-      hint: 'remove LoadCredential= for this socket from the service',
+      hint: 'LoadCredential= should name /run/fetch-luks-key/credentials/default.sock',
+    });
+  }
+  if (request.kind === 'volume') {
+    return new AppError('refused', 'this socket serves service credentials, not volumes', {
+      hint: '/etc/crypttab should name /run/fetch-luks-key/default.sock',
     });
   }
   return new AppError(

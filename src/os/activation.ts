@@ -1,3 +1,4 @@
+import { fstatSync } from 'node:fs';
 import systemdSocket from 'systemd-socket';
 import { AppError } from '../base/errors.ts';
 import type { Connection } from '../base/ports.ts';
@@ -5,12 +6,14 @@ import { connectionOn } from './connection.ts';
 import { peerCredentials, peerName } from './libc.ts';
 
 /**
- * Takes the one connection that `Accept=yes` passed (sd_listen_fds(3)): LISTEN_PID must be this process and
- * LISTEN_FDS 1, which the `systemd-socket` package does not check.
+ * Takes the one connection that `Accept=yes` passed. As standard input (systemd.exec(5), `StandardInput=socket`) it
+ * comes without variables; else (sd_listen_fds(3)) LISTEN_PID must be this process and LISTEN_FDS 1, which the
+ * `systemd-socket` package does not check.
  * @throws AppError `usage` when there is none; `bad-request` when it is no AF_UNIX connection
  */
 export function takeConnection(environment: NodeJS.ProcessEnv): Connection {
   const { LISTEN_PID: pid, LISTEN_FDS: count } = environment;
+  if (pid === undefined && count === undefined && isNamedPeer()) return connection(0, environment);
   if (pid !== String(process.pid) || count !== '1') {
     throw new AppError(
       'usage',
@@ -22,11 +25,14 @@ export function takeConnection(environment: NodeJS.ProcessEnv): Connection {
   }
   const passed = systemdSocket(0);
   if (passed === null) throw new AppError('usage', 'handle: systemd passed no connection');
-  return connectionOn(
-    passed.fd,
-    remoteAddress(environment) ?? peerName(passed.fd),
-    peerCredentials(passed.fd),
-  );
+  return connection(passed.fd, environment);
+}
+
+/** Other programs give their children unnamed sockets as standard input. */
+const isNamedPeer = () => fstatSync(0).isSocket() && peerName(0).length > 0;
+
+function connection(fd: number, environment: NodeJS.ProcessEnv): Connection {
+  return connectionOn(fd, remoteAddress(environment) ?? peerName(fd), peerCredentials(fd));
 }
 
 /**

@@ -12,6 +12,7 @@ export function connectionOn(
   return {
     peerAddress,
     peer,
+    isStandardInput: fd === 0,
     peerIsTrusted: peer.uid === 0 || peer.uid === process.getuid?.(),
     isGone: () => hungUp(fd),
     async send(bytes, timeoutMs) {

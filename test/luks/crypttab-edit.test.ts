@@ -3,7 +3,13 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import fc from 'fast-check';
 import t from 'tap';
 import { parseCrypttab } from '../../src/luks/crypttab.ts';
-import { type CrypttabEdit, checkOptions, withKeyFile, withoutEdit } from '../../src/luks/crypttab-edit.ts';
+import {
+  type CrypttabEdit,
+  checkOptions,
+  OTHER_KEY_OPTIONS,
+  withKeyFile,
+  withoutEdit,
+} from '../../src/luks/crypttab-edit.ts';
 
 const SOCKET = '/run/fetch-luks-key/default.sock';
 
@@ -112,6 +118,23 @@ t.test('a line that was changed since is left alone', (t) => {
   t.end();
 });
 
+t.test('options about another key are taken out', (t) => {
+  const without = OTHER_KEY_OPTIONS;
+  const line = (fields: string) => {
+    const wanted = { volume: 'data', device: '', keyFile: SOCKET, options: ['_netdev'], without };
+    return withKeyFile(Buffer.from(`data /dev/sdb ${fields}`), wanted, 'crypttab').after;
+  };
+  const cases = [
+    ['/k luks,keyfile-offset=4,keyfile-size=16,nofail', 'luks,nofail,_netdev'],
+    ['/k keyfile-erase,a\\,keyfile-size=1,keyfile-timeout=5s # ours', 'a\\,keyfile-size=1,_netdev # ours'],
+    ['- tpm2-device=auto,tpm2-pcrs=7+11,tpm2-pin=yes # ours', 'luks,_netdev # ours'],
+    ['- luks,tpm2-measure-pcr=yes,tpm2-device-key=/k', 'luks,tpm2-measure-pcr=yes,_netdev'],
+    ['/k', '_netdev'],
+  ] as const;
+  for (const [fields, after] of cases) t.equal(line(fields), `data /dev/sdb ${SOCKET} ${after}`, fields);
+  t.end();
+});
+
 t.test('options that cannot be with a socket', (t) => {
   const refused = (option: string) => {
     t.throws(() => checkOptions(['luks', option], 'crypttab:1'), {
@@ -128,6 +151,8 @@ t.test('options that cannot be with a socket', (t) => {
     'keyscript=/x',
     'swap',
     'tmp=ext4',
+    'keyfile-erase',
+    'keyfile-erase=yes',
   ])
     refused(option);
   t.doesNotThrow(() => checkOptions(['luks', '_netdev', 'headless=1', 'plainly', 'nofail'], 'crypttab:1'));

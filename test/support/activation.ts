@@ -35,11 +35,16 @@ export const DEFAULT_PROGRAM = [
 
 /**
  * Starts `fetch-luks-key handle ARGS` for each connection, as a socket unit with Accept=yes does.
- * @param options `folder` is where the socket is made; `stop` removes it
+ * @param options `folder` is where the socket is made; `stop` removes it. `standardInput`: as `StandardInput=socket` does
  */
 export async function activate(
   args: readonly string[],
-  options: { environment?: Record<string, string>; program?: readonly string[]; folder?: string } = {},
+  options: {
+    environment?: Record<string, string>;
+    program?: readonly string[];
+    folder?: string;
+    standardInput?: boolean;
+  } = {},
 ): Promise<Activated> {
   const folder = options.folder ?? mkdtempSync('/tmp/flk-socket-');
   const path = `${folder}/key.sock`;
@@ -49,7 +54,12 @@ export async function activate(
   ]);
   const child = spawn(
     'systemd-socket-activate',
-    ['--accept', '-l', path, ...environment, ...(options.program ?? DEFAULT_PROGRAM), 'handle', ...args],
+    [
+      ...['--accept', ...(options.standardInput ? ['--inetd'] : []), '-l', path, ...environment],
+      ...(options.program ?? DEFAULT_PROGRAM),
+      'handle',
+      ...args,
+    ],
     // A group of its own, to end the handlers along with it.
     { stdio: ['ignore', 'ignore', 'pipe'], detached: true },
   );

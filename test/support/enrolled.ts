@@ -35,7 +35,7 @@ export async function machineWith(
   t.teardown(() => rmSync(lock, { force: true }));
   const command: Machine['command'] = async (name, args = [], input = PASSPHRASE) => {
     const places = ['--etc', stage.etc, '--crypttab', stage.crypttab];
-    const socket = name === 'enroll' ? ['--socket', stage.path] : [];
+    const socket = takesSocket(name) ? ['--socket', stage.path] : [];
     const all = [name, 'data', ...places, ...socket, ...args];
     const { stderr, ...ended } = await fetchLuksKey(all, input, environment);
     return { ...ended, stderr: stderr.replaceAll(/^.* …\n/gm, '') };
@@ -65,3 +65,6 @@ export async function machineWith(
 
 /** A passphrase on standard input. */
 export const BY_STDIN = ['--unlock-key-file', '-'];
+
+/** The commands that may have crypttab name another socket than the default one. */
+export const takesSocket = (command: string) => command === 'enroll' || command === 'adopt';
