@@ -20,7 +20,8 @@ export type PinPolicy =
       readonly crv: 'P-256' | 'P-521';
     }
   /** `server`: SHA-256 of its key's SubjectPublicKeyInfo. */
-  | { readonly pin: 'remote'; readonly server: Buffer; readonly kid: string };
+  | { readonly pin: 'remote'; readonly server: Buffer; readonly kid: string }
+  | { readonly pin: 'systemd-creds' };
 
 /**
  * @param text a sealed key that `parseSealedKey` has taken: within its limits, and well-formed
@@ -37,6 +38,7 @@ export function policyOf(text: string): Policy {
   if (remote !== null) {
     return { pin: 'remote', server: parseKeyPin(remote['server']) ?? Buffer.alloc(0), kid };
   }
+  if (pinHeader(jwe, 'systemd-creds', 'dir') !== null) return { pin: 'systemd-creds' };
   const sss = pinHeader(jwe, 'sss', 'dir') ?? {};
   const shares = Array.isArray(sss['jwe']) ? sss['jwe'] : [];
   return { pin: 'sss', need: Number(sss['t']), of: shares.map((share) => policyOf(String(share))) };
@@ -62,7 +64,8 @@ export function opensWith(policy: Policy, answers: (pin: PinPolicy) => boolean):
 export function policyText(policy: Policy, nameOf: (server: Buffer) => string | null): string {
   switch (policy.pin) {
     case 'tpm2':
-      return 'tpm2';
+    case 'systemd-creds':
+      return policy.pin;
     case 'tang':
       return `tang ${policy.url}`;
     case 'remote':

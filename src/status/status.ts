@@ -117,7 +117,10 @@ async function pinsOf(
 ): Promise<PinStatus[]> {
   const serverOf = (server: Buffer) => servers.find((one) => one.pinSha256.equals(server)) ?? null;
   const nameOf = (server: Buffer) => serverOf(server)?.name ?? null;
-  const leaves = used.flatMap(({ policy }) => (policy === null ? [] : leavesOf(policy)));
+  const leaves = used
+    .flatMap(({ policy }) => (policy === null ? [] : leavesOf(policy)))
+    // Nothing short of decrypting tells.
+    .filter(({ pin }) => pin !== 'systemd-creds');
   return await Promise.all(
     leaves.map(async (pin) => ({
       title: policyText(pin, nameOf),

@@ -2,6 +2,7 @@ import t, { type Test } from 'tap';
 import { joins } from '../doctor/server-set-ups.ts';
 import { openWard, rightPatient } from '../doctor/set-up.ts';
 import { DEFAULT_PROGRAM } from '../support/activation.ts';
+import { fetchLuksKey } from '../support/command-line.ts';
 import { startKeyServer } from '../support/key-server.ts';
 import { addKeyslot, addToken, clevisToken, uuidOf } from '../support/luks.ts';
 import { KEY, type Patient } from '../support/patient.ts';
@@ -120,6 +121,18 @@ t.test('probing asks each pin, and unseals nothing', async (t) => {
     { pin: 'tpm2', answers: false, why: /^no TPM at / },
     { pin: `tang ${url}`, answers: false, why: /connection refused/ },
   ]);
+});
+
+t.test('what one of systemd’s credentials opens is a way of its own, which nobody revokes', async (t) => {
+  const patient = rightPatient(t, ward);
+  patient.remove('crypttab');
+  const sealed = await fetchLuksKey(['seal', 'systemd-creds', '{"with-key":"host"}'], KEY);
+  t.equal(sealed.status, 0, sealed.stderr);
+  patient.volume('data', ward.image, sealed.stdout);
+  const { volumes } = await json(t, patient, '--probe');
+  t.equal(volumes[0].effective, 'systemd-creds (keyslot 1) or passphrase (keyslot 0)');
+  t.match(volumes[0].because, /^systemd-creds \(.* token 0\) opens it without a key server$/);
+  t.strictSame(volumes[0].pins, [], 'only decrypting would tell');
 });
 
 t.test('for people', async (t) => {
