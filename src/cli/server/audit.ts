@@ -63,7 +63,7 @@ async function verify(
   world.print(
     values.json
       ? `${JSON.stringify(told)}\n`
-      : `${records} records, ${heads.length} signed heads, the last record's hash ${told.head}\n`,
+      : `${records} records, head ${told.head}, ${heads.length} signed heads\n`,
   );
   for (const { kind, seq } of faults) world.say(`record ${seq}: ${kind}`);
   return faults.length === 0 ? 0 : 6;
