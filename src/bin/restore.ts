@@ -30,6 +30,7 @@ export async function restore(
       hint: 'restore into an empty folder: --state DIR',
     });
   }
+  if (durableFiles.size(path) === null) throw new AppError('usage', `${path}: no such file`);
   durableFiles.makeFolder(state);
   const store = await openStore(await storeOptions(options, await masterKeysFor(state), signal));
   try {

@@ -13,7 +13,7 @@ export interface Command {
   run(args: readonly string[], world: World): Promise<number>;
 }
 
-type Options = NonNullable<ParseArgsConfig['options']>;
+export type Options = NonNullable<ParseArgsConfig['options']>;
 type Parsed<T extends Options> = ReturnType<
   typeof parseArgs<{ options: T; allowPositionals: true; strict: true; args: string[] }>
 >;
@@ -28,8 +28,19 @@ export function parseCommandLine<const T extends Options>(
   options: T,
   names: readonly string[] = [],
 ): { values: Parsed<T>['values']; positionals: string[] } {
+  return parseArguments(`fetch-luks-key ${command}`, args, options, names);
+}
+
+/** The same for any program. @param line program and command */
+export function parseArguments<const T extends Options>(
+  line: string,
+  args: readonly string[],
+  options: T,
+  names: readonly string[],
+): { values: Parsed<T>['values']; positionals: string[] } {
+  const command = line.split(' ').at(-1);
   const usage = (what: string, cause?: unknown) =>
-    new AppError('usage', `${command}: ${what}`, { hint: `see fetch-luks-key ${command} --help`, cause });
+    new AppError('usage', `${command}: ${what}`, { hint: `see ${line} --help`, cause });
   let parsed: Parsed<T>;
   try {
     parsed = parseArgs({ args: [...args], options, allowPositionals: true, strict: true });

@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process';
 import {
   copyFileSync,
+  existsSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
@@ -64,6 +65,9 @@ t.test('a backup makes a server elsewhere, where every machine starts locked', a
   rmSync(server.state, { recursive: true });
 
   const state = ['--state', server.state];
+  const none = await offline('restore', join(folder, 'none'), ...state, '--passphrase-file', passphrase);
+  t.match(none, { status: 2, stderr: /none: no such file\n$/ });
+  t.notOk(existsSync(server.state), 'nothing is begun');
   const wrong = join(folder, 'wrong');
   writeFileSync(wrong, 'another');
   const refused = await offline('restore', copy, ...state, '--passphrase-file', wrong);

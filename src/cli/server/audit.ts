@@ -4,8 +4,8 @@ import type { Files } from '../../base/ports.ts';
 import { importLine } from '../../server/audit/export.ts';
 import { headFromJson, publicKeyFrom, type SignedHead } from '../../server/audit/heads.ts';
 import { verifyAudit } from '../../server/audit/verify.ts';
-import { parseCommandLine } from '../command.ts';
 import { ask, socketHelp, socketOption } from './asking.ts';
+import { parseCommandLine } from './command-line.ts';
 import type { OperatorWorld, ServerCommand } from './world.ts';
 
 export const auditCommand: ServerCommand = {

@@ -1,6 +1,6 @@
-import { parseCommandLine } from '../command.ts';
 import { backupPassphrase, passphraseHelp } from '../passphrase.ts';
 import { ask, socketHelp, socketOption } from './asking.ts';
+import { parseCommandLine } from './command-line.ts';
 import type { ServerCommand } from './world.ts';
 
 export const backupCommand: ServerCommand = {

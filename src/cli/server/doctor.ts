@@ -1,7 +1,7 @@
 import { asAppError } from '../../base/errors.ts';
 import type { ServerFinding } from '../../wire/operator.ts';
-import { parseCommandLine } from '../command.ts';
 import { ask, socketHelp, socketOption } from './asking.ts';
+import { parseCommandLine } from './command-line.ts';
 import type { OperatorWorld, ServerCommand } from './world.ts';
 
 export const doctorCommand: ServerCommand = {

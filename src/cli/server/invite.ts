@@ -1,8 +1,8 @@
 import { AppError } from '../../base/errors.ts';
 import { parseDuration } from '../../config/quantity.ts';
 import type { OperatorRequest } from '../../wire/operator.ts';
-import { parseCommandLine } from '../command.ts';
 import { ask, socketHelp, socketOption } from './asking.ts';
+import { parseCommandLine } from './command-line.ts';
 import type { OperatorWorld, ServerCommand } from './world.ts';
 
 export const policyOptions = {

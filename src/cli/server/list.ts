@@ -1,6 +1,6 @@
 import type { MachineView } from '../../wire/operator.ts';
-import { parseCommandLine } from '../command.ts';
 import { ask, socketHelp, socketOption } from './asking.ts';
+import { parseCommandLine } from './command-line.ts';
 import type { ServerCommand } from './world.ts';
 
 export const listCommand: ServerCommand = {

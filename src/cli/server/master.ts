@@ -1,6 +1,6 @@
 import { AppError } from '../../base/errors.ts';
-import { parseCommandLine } from '../command.ts';
 import { ask, socketHelp, socketOption } from './asking.ts';
+import { parseCommandLine } from './command-line.ts';
 import type { ServerCommand } from './world.ts';
 
 export const masterCommand: ServerCommand = {

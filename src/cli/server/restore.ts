@@ -1,5 +1,5 @@
-import { parseCommandLine } from '../command.ts';
 import { backupPassphrase, passphraseHelp } from '../passphrase.ts';
+import { parseCommandLine } from './command-line.ts';
 import type { ServerCommand } from './world.ts';
 
 export const restoreCommand: ServerCommand = {

@@ -1,6 +1,6 @@
 import { AppError } from '../../base/errors.ts';
 import { type ListenAddress, parseListenAddress } from '../../config/place.ts';
-import { parseCommandLine } from '../command.ts';
+import { parseCommandLine } from './command-line.ts';
 import type { ServerCommand } from './world.ts';
 
 export const serveCommand: ServerCommand = {

@@ -1,6 +1,6 @@
-import { parseCommandLine } from '../command.ts';
 import { ask, socketHelp, socketOption } from './asking.ts';
 import { shown } from './audit.ts';
+import { parseCommandLine } from './command-line.ts';
 import type { ServerCommand } from './world.ts';
 
 /** The operator's eye is no faster. */
