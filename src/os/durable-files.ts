@@ -97,7 +97,8 @@ function endOfLines(fd: number): number {
 
 /** A name is durable once its folder is (fsync(2)). */
 function syncFolder(path: string): void {
-  withFile(path.slice(0, path.lastIndexOf('/')) || '.', O_RDONLY, fsyncSync);
+  const end = path.lastIndexOf('/');
+  withFile(end === -1 ? '.' : path.slice(0, end) || '/', O_RDONLY, fsyncSync);
 }
 
 function withFile(path: string, flags: number, work: (fd: number) => void): void {

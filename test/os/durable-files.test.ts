@@ -87,3 +87,16 @@ t.test('what cannot be written is unavailable, and names the file', async (t) =>
     message: /ELOOP/,
   });
 });
+
+t.test('a path without a folder is in this one, and one below / in that', async (t) => {
+  const before = process.cwd();
+  t.teardown(() => process.chdir(before));
+  process.chdir(folder);
+  durableFiles.append('beside', ['one']);
+  durableFiles.replace('beside', Buffer.from('two'));
+  t.equal(readFileSync(join(folder, 'beside'), 'utf8'), 'two');
+  const atTop = `/durable-${process.pid}`;
+  t.teardown(() => rmSync(atTop, { force: true }));
+  durableFiles.create(atTop);
+  t.equal(durableFiles.size(atTop), 0);
+});
