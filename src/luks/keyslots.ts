@@ -136,7 +136,9 @@ export class Keyslots {
   /** cryptsetup prints no key, and no word of one. */
   #failure(verb: string, { status, stderr }: RunResult): AppError {
     if (/not a valid LUKS device/.test(stderr)) return notLuks(this.path);
-    const reason = printable(stderr.trim().split('\n').at(-1) ?? '').replace(/\.$/, '');
+    // The path is said once, in front: a long one would push the reason out of the line.
+    const last = stderr.trim().split('\n').at(-1)?.replaceAll(`Device ${this.path} `, 'device ') ?? '';
+    const reason = printable(last).replace(/\.$/, '');
     const what = `${this.path}: cryptsetup ${verb}: ${reason === '' ? `exit status ${status}` : reason}`;
     // Of a file on a read-only file system it says this, and no more.
     const unwritable = /IO error while encrypting keyslot|Cannot write to device|read-only/i.test(stderr);
