@@ -64,6 +64,7 @@ const ofItsOwn: Readonly<Record<ProductName, (doc: string) => Contents>> = {
     'etc/fetch-luks-key/volumes/': { content: '', mode: 0o700 },
     // The keep-alive daemon may write nowhere else below /etc.
     'etc/fetch-luks-key/audit-heads/': { content: '', mode: 0o700 },
+    'etc/fetch-luks-key/server-keys/': { content: '', mode: 0o700 },
     [`${doc}/examples/config.yaml`]: { content: source('etc/config.yaml.example') },
     [`${doc}/examples/crypttab`]: { content: source('etc/crypttab.example') },
   }),

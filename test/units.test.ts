@@ -124,7 +124,9 @@ t.test(
     t.same(keepalive.get('TimeoutStopSec'), ['10s']);
     t.notOk(keepalive.has('DefaultDependencies'), 'a shutdown stops it');
     // Not the scripts of fetch-luks-key-act@.service, which are run with all privileges; nor what a volume may hold.
-    t.same(keepalive.get('ReadWritePaths'), ['-/run/fetch-luks-key/act -/etc/fetch-luks-key/audit-heads']);
+    t.same(keepalive.get('ReadWritePaths'), [
+      '-/run/fetch-luks-key/act -/etc/fetch-luks-key/audit-heads -/etc/fetch-luks-key/server-keys',
+    ]);
     t.same(keepalive.get('ReadOnlyPaths'), ['/run']);
     for (const name of ['StateDirectory', 'RuntimeDirectory']) t.notOk(keepalive.has(name), name);
   },

@@ -23,11 +23,11 @@ echo secret | fetch-luks-key seal remote '{"server": "home"}' >/etc/fetch-luks-k
 systemctl start ${KEEPALIVE}
 until journalctl -b -u ${KEEPALIVE} | grep -q 'watching home'; do sleep 0.2; done
 stat -c '%a %U %n' ${SCRIPTS} ${SCRIPTS}/*
-for folder in ${SCRIPTS} /run/systemd/system /etc/fetch-luks-key /run/fetch-luks-key/act /etc/fetch-luks-key/audit-heads; do
+for folder in ${SCRIPTS} /run/systemd/system /etc/fetch-luks-key /run/fetch-luks-key/act /etc/fetch-luks-key/audit-heads /etc/fetch-luks-key/server-keys; do
   nsenter --mount --target "$(systemctl show -P MainPID ${KEEPALIVE})" touch "$folder/x" 2>/dev/null &&
     echo "may write $folder" || echo "may not write $folder"
 done
-rm -f /run/fetch-luks-key/act/x /etc/fetch-luks-key/audit-heads/x
+rm -f /run/fetch-luks-key/act/x /etc/fetch-luks-key/audit-heads/x /etc/fetch-luks-key/server-keys/x
 ${LOCK}
 echo 'acted by the script'
 ${tellKeyServer('allow nas')} >/dev/null
@@ -54,6 +54,7 @@ scenario('locked while it runs: acted upon', { container: bootContainer }, async
     'may not write /etc/fetch-luks-key',
     'may write /run/fetch-luks-key/act',
     'may write /etc/fetch-luks-key/audit-heads',
+    'may write /etc/fetch-luks-key/server-keys',
   ]);
   t.match(result.output, /^acted by the script\nacted without it\n$/m);
   t.not(lineOf(result.journal, /fetch-luks-key\[\d+\]: \/usr\/bin\/touch \/run\/acted: done/), null);

@@ -15,7 +15,7 @@ _luks_key_server() {
   COMPREPLY=()
   if ((COMP_CWORD == 1)); then
     _luks_key_server_words 'serve invite list show lock allow revoke expect approve deny audit watch backup restore
-      master doctor --help --version' "$begun"
+      master identity doctor --help --version' "$begun"
     return
   fi
   case $before in
@@ -43,10 +43,12 @@ _luks_key_server() {
   audit:-*) _luks_key_server_words '--witness --socket --json --help' "$begun" ;;
   backup:-*) _luks_key_server_words '--passphrase-file --socket --json --help' "$begun" ;;
   restore:-*) _luks_key_server_words '--config --state --store --passphrase-file --json --help' "$begun" ;;
+  identity:-*) _luks_key_server_words '--now --socket --json --help' "$begun" ;;
   list:-* | show:-* | lock:-* | approve:-* | deny:-* | watch:-* | master:-* | doctor:-*)
     _luks_key_server_words '--socket --json --help' "$begun"
     ;;
   audit:*) ((COMP_CWORD > 2)) || _luks_key_server_words 'show verify export' "$begun" ;;
+  identity:*) ((COMP_CWORD > 2)) || _luks_key_server_words 'show rotate' "$begun" ;;
   master:*) ((COMP_CWORD > 2)) || _luks_key_server_words 'rotate' "$begun" ;;
   show:* | lock:* | allow:* | revoke:* | expect:* | approve:* | deny:*)
     ((COMP_CWORD > 2)) || _luks_key_server_machines "$begun"

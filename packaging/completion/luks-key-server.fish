@@ -20,6 +20,7 @@ complete -c luks-key-server -n __fish_use_subcommand -a watch -d 'what is record
 complete -c luks-key-server -n __fish_use_subcommand -a backup -d 'all that the server knows, in one encrypted file'
 complete -c luks-key-server -n __fish_use_subcommand -a restore -d 'make a server of a backup'
 complete -c luks-key-server -n __fish_use_subcommand -a master -d 'another master key for all that the store holds'
+complete -c luks-key-server -n __fish_use_subcommand -a identity -d 'the server’s own key; another one for it'
 complete -c luks-key-server -n __fish_use_subcommand -a doctor -d 'what is wrong with the server, or soon will be'
 complete -c luks-key-server -n __fish_use_subcommand -s V -l version -d 'print the version'
 complete -c luks-key-server -s h -l help -d 'explain, with an example'
@@ -50,3 +51,5 @@ complete -c luks-key-server -n '__fish_seen_subcommand_from audit' -l witness -r
 complete -c luks-key-server -n '__fish_seen_subcommand_from backup restore' -l passphrase-file -r -F -d 'the backup\'s passphrase'
 complete -c luks-key-server -n '__fish_seen_subcommand_from restore' -F
 complete -c luks-key-server -n '__fish_seen_subcommand_from master' -a rotate
+complete -c luks-key-server -n '__fish_seen_subcommand_from identity' -a 'show rotate'
+complete -c luks-key-server -n '__fish_seen_subcommand_from identity' -l now -d 'do not wait for machines'

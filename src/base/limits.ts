@@ -34,6 +34,8 @@ export const limits = {
   auditHeadsKept: 31,
   /** The file with them: a head takes 300 bytes. */
   auditHeadsBytes: 32 * 1024,
+  /** What is known of a server's keys: 300 bytes for each that it had. */
+  serverKeysBytes: 64 * 1024,
   /** An announcement before a reboot: it never holds the reboot up for longer. */
   announceMs: 8_000,
   /** What systemd has to do: a line for each unit of a machine that goes down. */
@@ -129,6 +131,8 @@ export const limits = {
   serverStatementMs: 10_000,
   /** Connections to PostgreSQL per process, one of which listens: its default is 100 for all. */
   serverDatabaseConnections: 9,
+  /** Machines that are named where they may be many. */
+  serverNamesShown: 5,
   /** Rows read at once where all are read: each page is one pause for other work. */
   serverPageRows: 200,
   /** An invitation: long enough to walk to the machine, too short to be found later. */

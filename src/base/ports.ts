@@ -124,8 +124,11 @@ export interface DurableFiles {
 export interface TlsSettings {
   /** PEM; the system's store when absent. */
   readonly ca?: Buffer;
-  /** SHA-256 of the server key's SubjectPublicKeyInfo. Given, the key alone decides: name, dates and issuer do not. */
-  readonly pinSha256?: Buffer;
+  /**
+   * SHA-256 of the SubjectPublicKeyInfo of each key that the server may have. Given, the key alone decides: name, dates
+   * and issuer do not.
+   */
+  readonly pinsSha256?: readonly Buffer[];
   /** PEM of the client's certificate and its key. */
   readonly clientCertificate?: Buffer;
   readonly clientKey?: Buffer;

@@ -13,6 +13,8 @@ import { serveTangFace } from './tang-face.ts';
 export interface Listeners {
   /** Where machines connect. */
   readonly port: number;
+  /** Goes over to another key: what is in flight is finished, then every connection of a machine ends. */
+  renew(identity: Identity): Promise<void>;
   /** Finishes what is in flight. */
   stop(): Promise<void>;
 }
@@ -35,6 +37,7 @@ export async function startListeners(
     options.metrics === null ? null : await serveMetrics(options.metrics.listen, { ...parts, listeners });
   return {
     port: machines.port,
+    renew: (identity) => machines.renew(identity),
     async stop() {
       await Promise.all([machines.stop(), tang?.stop(), operators.stop(), metrics?.stop()]);
     },

@@ -1,13 +1,10 @@
 import { createPrivateKey } from 'node:crypto';
 import { AppError, asAppError, exitStatusOf } from '../base/errors.ts';
-import { keyPinText } from '../base/key-pin.ts';
 import { limits } from '../base/limits.ts';
 import { main } from '../cli/server/main.ts';
 import type { OperatorWorld, ServeOptions } from '../cli/server/world.ts';
 import { defaultKeyServerConfig, loadKeyServerConfig } from '../config/key-server.ts';
-import { type Identity, identityFromPem } from '../identity/identity.ts';
 import { clock } from '../os/clock.ts';
-import { durableFiles } from '../os/durable-files.ts';
 import { files } from '../os/files.ts';
 import { journal } from '../os/journal.ts';
 import { exitNow } from '../os/libc.ts';
@@ -21,12 +18,11 @@ import type { App } from '../server/api/app.ts';
 import { AuditHeads } from '../server/api/audit-heads.ts';
 import { type Counters, noCounts } from '../server/api/counters.ts';
 import { destroyer } from '../server/api/deleted-keys.ts';
-import { ownIdentity } from '../server/front/own-identity.ts';
 import { openStore } from '../server/store/open.ts';
 import { startAlerts } from './alerts.ts';
-import { givenSecret } from './given-files.ts';
 import { startListeners } from './listeners.ts';
 import { masterKeysFor } from './master-keys.ts';
+import { keysOfServer } from './own-keys.ts';
 import { restore } from './restore.ts';
 import { storeOptions } from './store-options.ts';
 import { upkeepOf } from './upkeep.ts';
@@ -44,19 +40,24 @@ process.on('uncaughtException', (thrown) => {
 async function serve(options: ServeOptions): Promise<void> {
   const { state, signal } = { ...options, signal: stop.signal };
   const manager = serviceManager(process.env);
-  const identity = await identityOf(options);
+  const keys = await keysOfServer(options);
   const masterKeys = await masterKeysFor(state);
   const store = await openStore(await storeOptions(options, masterKeys, signal));
-  const heads = new AuditHeads(store, createPrivateKey(identity.key));
+  const heads = new AuditHeads(store, createPrivateKey(keys.current.key));
   const latestHead = () => heads.latest;
   const alerts = await startAlerts(options.webhooks, latestHead);
   const counters = noCounts();
-  const pin = keyPinText(identity.pinSha256);
-  const upkeep = upkeepOf({ options, identity, masterKeys, store, alerts });
-  const app: App = { store, random, alert: alerts.tell, counters, pin, latestHead, upkeep };
+  const upkeep = upkeepOf({ options, keys, masterKeys, store, alerts });
+  const app: App = { store, random, alert: alerts.tell, counters, keys, latestHead, upkeep };
   const rounds = new Rounds(app, clock, journal);
-  const listeners = await startListeners(options, identity, { app, rounds, webhooks: alerts.webhooks });
-  journal.info(`serving machines on port ${listeners.port} as ${pin}`);
+  const listeners = await startListeners(options, keys.current, { app, rounds, webhooks: alerts.webhooks });
+  journal.info(`serving machines on port ${listeners.port} as ${keys.pin}`);
+  keys.onSuccession(async (current) => {
+    // No head in between: one that the key of its connection has not signed would alarm machines.
+    heads.signWith(createPrivateKey(current.key));
+    await listeners.renew(current);
+    journal.info(`serving machines as ${keys.pin}`);
+  });
   manager.ready();
   const going = rounds.run(signal);
   const destroyDeleted = destroyer(store, clock);
@@ -75,13 +76,6 @@ async function serve(options: ServeOptions): Promise<void> {
     await store.close();
   }
   if (signal.reason instanceof AppError) throw signal.reason;
-}
-
-/** The one that was given, else our own. @throws AppError `bad-config`, `unavailable` */
-async function identityOf({ identity: path, state }: ServeOptions): Promise<Identity> {
-  if (path !== null) return identityFromPem(await givenSecret(path, limits.identityBytes), path);
-  const made = { files, durable: durableFiles, random };
-  return await ownIdentity(`${state}/identity.pem`, 'luks-key-server', made);
 }
 
 /** The lease clock goes on, and what happened is signed, until the server stops. A store that is away is tried again. */

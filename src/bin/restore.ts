@@ -9,6 +9,7 @@ import { openStore } from '../server/store/open.ts';
 import { allMachines } from '../server/store/pages.ts';
 import { restoreBackup } from '../server/store/restore.ts';
 import { masterKeysFor } from './master-keys.ts';
+import { CHAIN } from './own-keys.ts';
 import { storeOptions } from './store-options.ts';
 import { IDENTITY } from './upkeep.ts';
 
@@ -40,6 +41,8 @@ export async function restore(
     const identity = files.get(IDENTITY);
     // Given by the configuration, it comes from where the old server's came from.
     if (identity !== undefined && options.identity === null) {
+      const chain = files.get(CHAIN);
+      if (chain !== undefined) durableFiles.replace(`${state}/${CHAIN}`, chain.reveal());
       durableFiles.replace(identityPath, identity.reveal());
     }
     for (const secret of files.values()) secret.wipe();

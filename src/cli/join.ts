@@ -4,7 +4,15 @@ import { limits } from '../base/limits.ts';
 import { withServer } from '../config/edit.ts';
 import { loadConfig } from '../config/load.ts';
 import { isServerName } from '../config/server.ts';
+import {
+  onlyKey,
+  serverKeys,
+  serverKeysFolder,
+  serverKeysPath,
+  serverKeysText,
+} from '../config/server-keys.ts';
 import { identityToPem, makeIdentity } from '../identity/identity.ts';
+import type { Succession } from '../identity/succession.ts';
 import { ask, connectTo } from '../remote/key-server.ts';
 import { join as joinWire } from '../wire/machine.ts';
 import { type Command, etcOption, parseCommandLine } from './command.ts';
@@ -106,11 +114,17 @@ async function join(invitation: Invitation, server: string, etc: string, world: 
   world.durable.makeFolder(`${etc}/identity`);
   write(`${path}.new`, kept.bytes, world);
   const tls = { clientCertificate: identity.certificate, clientKey: identity.key };
-  const connection = await connectTo({ url, pinSha256 }, tls, world.serverWorld.connector, world.signal);
+  const connection = await connectTo(
+    { url, keys: onlyKey(pinSha256) },
+    tls,
+    world.serverWorld.connector,
+    world.signal,
+  );
   try {
     const body = { invitation: invitation.invitation };
     const asking = ask(connection, 'POST', '/v1/join', body, joinWire.response, world.signal);
     const answer = await asking.catch(explain);
+    keepKeys(pinSha256, answer.chain, etc, world);
     world.durable.rename(`${path}.new`, path);
     const file = `${etc}/config.yaml`;
     const text = (await world.files.read(file, limits.configBytes))?.toString() ?? '';
@@ -127,6 +141,13 @@ async function join(invitation: Invitation, server: string, etc: string, world: 
     connection.close();
     world.durable.remove(`${path}.new`);
   }
+}
+
+/** What came before this key, so that keys sealed then open again, and what is to follow. */
+function keepKeys(pinSha256: Buffer, chain: readonly Succession[], etc: string, world: World): void {
+  if (serverKeys(pinSha256, chain, null) === null) return;
+  world.durable.makeFolder(serverKeysFolder(etc));
+  world.durable.replace(serverKeysPath(etc, pinSha256), serverKeysText(chain, keyPinText(pinSha256)));
 }
 
 /** The server tells no more of an invitation than of a key. */

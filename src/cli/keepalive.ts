@@ -1,7 +1,9 @@
 import { AppError } from '../base/errors.ts';
 import { loadConfig } from '../config/load.ts';
+import { serverKeysPath } from '../config/server-keys.ts';
 import { HeadWitness, headsFolder } from '../keepalive/head-witness.ts';
 import { ServerKeepalive } from '../keepalive/keep-alive.ts';
+import { KeyFollower } from '../keepalive/key-follower.ts';
 import { type Command, etcOption, parseCommandLine } from './command.ts';
 import type { World } from './world.ts';
 
@@ -14,7 +16,7 @@ Tells every server that config.yaml names that this machine lives, with the
 proof that it has opened a key of theirs, and watches for being locked or
 revoked. Then it has 'on-locked:' or 'on-revoked:' done. An outage of the line
 is neither. Where their audit logs end it keeps in DIR/audit-heads, and tells
-in the journal when one is not what it was.
+in the journal when one is not what it was; their next keys in DIR/server-keys.
 
   --etc DIR   default /etc/fetch-luks-key
 
@@ -37,7 +39,9 @@ example:
     };
     const all = [...servers].map(([name, settings]) => {
       const witness = new HeadWitness(name, headsFolder(values.etc), world.keepalive);
-      return new ServerKeepalive({ name, settings, witness, ...common });
+      const path = serverKeysPath(values.etc, settings.pinSha256);
+      const follower = new KeyFollower(name, settings, path, world.keepalive);
+      return new ServerKeepalive({ name, settings, witness, follower, ...common });
     });
     world.keepalive.ready();
     await Promise.all([...all.map((one) => one.run()), stayWell(world)]);

@@ -2,6 +2,7 @@ import { AppError } from '../base/errors.ts';
 import { limits } from '../base/limits.ts';
 import { withServer } from '../config/edit.ts';
 import { loadConfig } from '../config/load.ts';
+import { serverKeysPath } from '../config/server-keys.ts';
 import { headsFolder } from '../keepalive/head-witness.ts';
 import { type Command, etcOption, parseCommandLine } from './command.ts';
 
@@ -34,7 +35,8 @@ example:
     world.durable.remove(settings.identity);
     // Another server of that name has another log.
     const heads = `${headsFolder(values.etc)}/${name}`;
-    if (world.durable.size(heads) !== null) world.durable.remove(heads);
+    const keys = serverKeysPath(values.etc, settings.pinSha256);
+    for (const path of [heads, keys]) if (world.durable.size(path) !== null) world.durable.remove(path);
     world.print(`left ${name}\n`);
     return 0;
   },

@@ -1,13 +1,16 @@
 import * as v from 'valibot';
 import { parseKeyPin } from '../base/key-pin.ts';
 import { path, read } from './field.ts';
+import { onlyKey, type ServerKeys } from './server-keys.ts';
 
 /** A key server that this machine has joined. */
 export interface ServerSettings {
   /** `https://host:port`, without path, user name and password. */
   readonly url: URL;
-  /** SHA-256 of its key's SubjectPublicKeyInfo. */
+  /** SHA-256 of its key's SubjectPublicKeyInfo, when it was joined: what this machine knows it by. */
   readonly pinSha256: Buffer;
+  /** What follows that key; the key itself alone until `loadConfig` has looked. */
+  readonly keys: ServerKeys;
   /** Absolute path of this machine's key and certificate for it. */
   readonly identity: string;
 }
@@ -24,7 +27,7 @@ export const serverSchema = v.object(entries, 'a map');
 
 /** @param fields as `serverSchema` gives them */
 export function serverSettings({ url, pin, identity }: v.InferOutput<typeof serverSchema>): ServerSettings {
-  return { url, pinSha256: pin, identity };
+  return { url, pinSha256: pin, keys: onlyKey(pin), identity };
 }
 
 /** Names are shown, and are part of file names. */

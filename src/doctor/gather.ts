@@ -4,6 +4,7 @@ import { volumeName } from '../base/names.ts';
 import type { Files, Http } from '../base/ports.ts';
 import { type Config, emptyConfig } from '../config/config.ts';
 import { readConfig } from '../config/parse.ts';
+import { isNamed, type ServerKeys } from '../config/server-keys.ts';
 import type { Places } from '../handler/locate.ts';
 import { leavesOf, opensWith, type PinPolicy } from '../status/policy.ts';
 import { probe } from '../status/probe.ts';
@@ -79,11 +80,10 @@ async function configOrNone(etc: string, files: Files): Promise<Config> {
 async function asked(pins: readonly PinPolicy[], config: Config, world: DoctorWorld, signal: AbortSignal) {
   const servers = await Promise.all(
     [...config.servers].map(([name, settings]) =>
-      serverStatus(name, settings, kidsFor(pins, settings.pinSha256), world, signal),
+      serverStatus(name, settings, kidsFor(pins, settings.keys), world, signal),
     ),
   );
-  const serverOf = (pin: Buffer): ServerStatus | null =>
-    servers.find((one) => one.pinSha256.equals(pin)) ?? null;
+  const serverOf = (pin: Buffer): ServerStatus | null => servers.find((one) => isNamed(one, pin)) ?? null;
   const answers = new Map<PinPolicy, AppError | null>();
   await Promise.all(
     pins.map(async (pin) => answers.set(pin, await probe(pin, { ...world, serverOf }, signal))),
@@ -91,8 +91,8 @@ async function asked(pins: readonly PinPolicy[], config: Config, world: DoctorWo
   return { servers, answers, tpm: await tpmFacts(pins, world.tpmLook, signal) };
 }
 
-function kidsFor(pins: readonly PinPolicy[], server: Buffer): string[] {
-  return pins.flatMap((pin) => (pin.pin === 'remote' && pin.server.equals(server) ? [pin.kid] : []));
+function kidsFor(pins: readonly PinPolicy[], server: ServerKeys): string[] {
+  return pins.flatMap((pin) => (pin.pin === 'remote' && isNamed(server, pin.server) ? [pin.kid] : []));
 }
 
 async function tpmFacts(

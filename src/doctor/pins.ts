@@ -1,3 +1,4 @@
+import { isNamed } from '../config/server-keys.ts';
 import { leavesOf, opensWith, type PinPolicy, policyText } from '../status/policy.ts';
 import type { VolumeFacts } from '../status/volume.ts';
 import type { Facts } from './facts.ts';
@@ -23,7 +24,7 @@ function checkOpening({ volume, used }: VolumeFacts, { answers, servers }: Facts
       pin.pin === 'tpm2' && pin.object.pcrs?.selection.ids.some((id) => CHANGES_WHILE_UP.includes(id));
     return fault?.code === 'pcr-mismatch' && inTime ? null : fault;
   };
-  const nameOf = (server: Buffer) => servers.find((one) => one.pinSha256.equals(server))?.name ?? null;
+  const nameOf = (server: Buffer) => servers.find((one) => isNamed(one, server))?.name ?? null;
   const silent = policies.flatMap(leavesOf).flatMap((pin) => {
     const fault = faultOf(pin);
     return fault === null ? [] : [{ text: `${policyText(pin, nameOf)}: ${fault.message}`, fault }];

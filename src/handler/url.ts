@@ -51,7 +51,7 @@ async function tlsSettings(settings: UrlSettings, files: Files): Promise<TlsSett
   const { ca, pinSha256, client } = settings;
   return {
     ...(ca === null ? {} : { ca: await read(files, ca) }),
-    ...(pinSha256 === null ? {} : { pinSha256 }),
+    ...(pinSha256 === null ? {} : { pinsSha256: [pinSha256] }),
     ...(client === null
       ? {}
       : {

@@ -2,11 +2,11 @@ import {
   createPrivateKey,
   createPublicKey,
   generateKeyPairSync,
-  hash,
   type KeyObject,
   X509Certificate,
 } from 'node:crypto';
 import { AppError } from '../base/errors.ts';
+import { keyPinOf } from '../base/key-pin.ts';
 import type { Random } from '../base/ports.ts';
 import { selfSignedCertificate } from './certificate.ts';
 
@@ -21,11 +21,6 @@ export interface Identity {
   readonly pinSha256: Buffer;
 }
 
-/** Who a server or a machine is: SHA-256 of its key's SubjectPublicKeyInfo (RFC 5280 §4.1.2.7), 32 bytes. */
-function pinOf(publicKey: KeyObject): Buffer {
-  return hash('sha256', publicKey.export({ type: 'spki', format: 'der' }), 'buffer');
-}
-
 /** A new key on P-256, which every TLS has and OpenSSL is fastest with. */
 export function makeIdentity(commonName: string, random: Random): Identity {
   const { publicKey, privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
@@ -33,7 +28,7 @@ export function makeIdentity(commonName: string, random: Random): Identity {
     certificate: Buffer.from(selfSignedCertificate(publicKey, privateKey, commonName, random.bytes(16))),
     key: Buffer.from(privateKey.export({ type: 'pkcs8', format: 'pem' })),
     privateKey,
-    pinSha256: pinOf(publicKey),
+    pinSha256: keyPinOf(publicKey),
   };
 }
 
@@ -61,7 +56,7 @@ export function identityFromPem(pem: Buffer, where: string): Identity {
     if (!new X509Certificate(chain).checkPrivateKey(privateKey)) {
       throw new AppError('bad-config', `${where}: the certificate is of another key`);
     }
-    const pinSha256 = pinOf(createPublicKey(privateKey));
+    const pinSha256 = keyPinOf(createPublicKey(privateKey));
     return { certificate: chain, key: Buffer.from(`${key}\n`), privateKey, pinSha256 };
   } catch (cause) {
     if (cause instanceof AppError) throw cause;

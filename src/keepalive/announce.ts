@@ -32,18 +32,18 @@ export async function isRebooting(runner: Runner, signal: AbortSignal): Promise<
  */
 export async function announceReboot(
   name: string,
-  { url, pinSha256, identity }: ServerSettings,
+  { url, keys, identity }: ServerSettings,
   { serverWorld, leftProof, journal }: KeepaliveWorld,
   signal: AbortSignal,
 ): Promise<boolean> {
   try {
-    const proof = await leftProof(pinSha256);
+    const proof = await leftProof(keys.names);
     if (proof === null) {
       journal.info(`${name}: this reboot is not announced: no key of this server was opened since the last`);
       return true;
     }
     const [own, boot] = await Promise.all([serverWorld.identity(identity, signal), serverWorld.bootId()]);
-    const connection = await connectTo({ url, pinSha256 }, own, serverWorld.connector, signal);
+    const connection = await connectTo({ url, keys }, own, serverWorld.connector, signal);
     try {
       const body = { boot, proof, 'within-ms': limits.announcedRebootMs };
       await ask(connection, 'POST', '/v1/expect', body, wire.expect.response, signal);

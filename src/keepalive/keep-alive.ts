@@ -8,6 +8,7 @@ import type { ServerWorld } from '../remote/server-world.ts';
 import { eventData } from '../wire/event-stream.ts';
 import * as wire from '../wire/machine.ts';
 import type { HeadWitness } from './head-witness.ts';
+import type { KeyFollower } from './key-follower.ts';
 import { Nap } from './nap.ts';
 import { pauseMs, retryMs } from './pace.ts';
 import type { KeepaliveWorld, Verdict } from './world.ts';
@@ -18,6 +19,7 @@ export interface KeepaliveOptions {
   readonly settings: ServerSettings;
   readonly actions: Readonly<Record<Verdict, readonly Action[]>>;
   readonly witness: HeadWitness;
+  readonly follower: KeyFollower;
   readonly world: KeepaliveWorld;
   readonly signal: AbortSignal;
 }
@@ -28,6 +30,7 @@ export class ServerKeepalive {
   readonly #settings: ServerSettings;
   readonly #actions: Readonly<Record<Verdict, readonly Action[]>>;
   readonly #witness: HeadWitness;
+  readonly #follower: KeyFollower;
   readonly #world: KeepaliveWorld;
   readonly #signal: AbortSignal;
   /** Revoked: nothing will come any more. */
@@ -37,11 +40,12 @@ export class ServerKeepalive {
   #identity: ReturnType<ServerWorld['identity']> | null = null;
   #verdict: Verdict | null = null;
 
-  constructor({ name, settings, actions, witness, world, signal }: KeepaliveOptions) {
+  constructor({ name, settings, actions, witness, follower, world, signal }: KeepaliveOptions) {
     this.#name = name;
     this.#settings = settings;
     this.#actions = actions;
     this.#witness = witness;
+    this.#follower = follower;
     this.#world = world;
     this.#signal = AbortSignal.any([signal, this.#over.signal]);
     this.#nap = new Nap(world.clock, this.#signal);
@@ -91,7 +95,8 @@ export class ServerKeepalive {
 
   async #connected<T>(work: (connection: ServerConnection) => Promise<T>): Promise<T> {
     const { connector } = this.#world.serverWorld;
-    const connection = await connectTo(this.#settings, await this.#ownIdentity(), connector, this.#signal);
+    const server = { url: this.#settings.url, keys: this.#follower.keys };
+    const connection = await connectTo(server, await this.#ownIdentity(), connector, this.#signal);
     try {
       return await work(connection);
     } finally {
@@ -109,6 +114,7 @@ export class ServerKeepalive {
   }
 
   async #keepAlive(connection: ServerConnection, well: () => void): Promise<void> {
+    if (this.#verdict === 'locked') await this.#follower.look(connection, this.#signal);
     while (!this.#signal.aborted) {
       const leaseLeftMs = await this.#tellAlive(connection);
       well();
@@ -120,8 +126,8 @@ export class ServerKeepalive {
   /** @returns what the lease has left, in milliseconds @throws AppError as `ask` */
   async #tellAlive(connection: ServerConnection): Promise<number | null> {
     const boot = await this.#world.serverWorld.bootId();
-    const proof = await this.#world.leftProof(this.#settings.pinSha256);
-    const body = { boot, ...(proof === null ? {} : { proof }) };
+    const proof = await this.#world.leftProof(this.#follower.keys.names);
+    const body = { boot, 'server-key': this.#follower.newest, ...(proof === null ? {} : { proof }) };
     const { response } = wire.keepalive;
     const asking = ask(connection, 'POST', '/v1/keepalive', body, response, this.#signal);
     const answer = await asking.catch(async (thrown: unknown) => {
@@ -130,6 +136,7 @@ export class ServerKeepalive {
       throw thrown;
     });
     this.#armed();
+    await this.#follower.see(answer['server-key'], connection, this.#signal);
     const fault = await this.#witness.see(answer['audit-head'], connection.serverKey);
     if (fault !== null) await this.#report(connection, 'audit-head', fault);
     return answer['lease-left-ms'];

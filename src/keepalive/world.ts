@@ -15,7 +15,7 @@ export interface KeepaliveWorld extends WitnessWorld {
   readonly random: Random;
   readonly serverWorld: ServerWorld;
   /** @returns null when no key of that server was opened in this boot */
-  leftProof(serverPin: Buffer): Promise<LeftProof | null>;
+  leftProof(serverPins: readonly Buffer[]): Promise<LeftProof | null>;
   /** Has the unit that may do so act. @throws AppError `unavailable` */
   order(verdict: Verdict): void;
   /** Gives memory back that a daemon at rest does not need. */

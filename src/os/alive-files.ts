@@ -11,9 +11,19 @@ export function leaveProof(serverPin: Buffer, kid: string, proof: Buffer): void 
 }
 
 /** @returns null when there is none */
-export async function leftProof(serverPin: Buffer): Promise<{ kid: string; proof: string } | null> {
+export async function leftProof(
+  serverPins: readonly Buffer[],
+): Promise<{ kid: string; proof: string } | null> {
+  for (const pin of serverPins) {
+    const proof = proofIn(`${RUN}/alive/${pin.toString('base64url')}`);
+    if (proof !== null) return proof;
+  }
+  return null;
+}
+
+function proofIn(path: string): { kid: string; proof: string } | null {
   try {
-    return JSON.parse(readFileSync(`${RUN}/alive/${serverPin.toString('base64url')}`, 'utf8'));
+    return JSON.parse(readFileSync(path, 'utf8'));
   } catch (cause) {
     if (cause instanceof Error && 'code' in cause && cause.code === 'ENOENT') return null;
     throw new AppError('unavailable', `${RUN}/alive: ${cause instanceof Error ? cause.message : cause}`, {

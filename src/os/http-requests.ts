@@ -9,6 +9,8 @@ import { ambiguity } from './request-form.ts';
 export interface Requests {
   /** Ends streams, and resolves once everything else was answered. */
   finish(): Promise<void>;
+  /** After `finish`: requests are as welcome as before it. */
+  goOn(): void;
 }
 
 /** Hands a server's requests to a service, whatever they come over, and its replies back. */
@@ -19,7 +21,7 @@ export function answerRequests(
 ): Requests {
   const underWay = new Map<Socket, ServerResponse>();
   const streams = new Set<AbortController>();
-  const idle = Promise.withResolvers<void>();
+  let idle = Promise.withResolvers<void>();
   let stopping = false;
 
   async function answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
@@ -80,6 +82,10 @@ export function answerRequests(
       for (const gone of streams) gone.abort();
       if (underWay.size === 0) idle.resolve();
       return idle.promise;
+    },
+    goOn() {
+      stopping = false;
+      idle = Promise.withResolvers<void>();
     },
   };
 }

@@ -1,7 +1,7 @@
 import { constants } from 'node:crypto';
 import { createServer, type Server } from 'node:https';
 import type { Socket } from 'node:net';
-import type { TLSSocket } from 'node:tls';
+import type { SecureContextOptions, TLSSocket } from 'node:tls';
 import { plainAddress } from '../base/address-group.ts';
 import { AppError } from '../base/errors.ts';
 import type { HttpService, Peer } from '../base/http-service.ts';
@@ -40,12 +40,17 @@ export const httpsLimits: HttpsLimits = {
   idleMs: limits.serverIdleMs,
 };
 
+/** One that can go over to another key: what is in flight is finished, then every connection ends. */
+export interface HttpsListener extends Listener {
+  renew(identity: Pick<HttpsOptions, 'certificate' | 'key'>): Promise<void>;
+}
+
 /**
  * HTTP/1.1 over TLS 1.3. A client is who it proved to be in this very handshake: no authority is asked, and no session
  * can be resumed.
  * @throws AppError `bad-config` (certificate and key); `unavailable` (the address is taken, or not ours)
  */
-export async function serveHttps(options: HttpsOptions, service: HttpService): Promise<Listener> {
+export async function serveHttps(options: HttpsOptions, service: HttpService): Promise<HttpsListener> {
   const server = httpsServer(options);
   const connections = limitConnections(server, options.limits ?? httpsLimits, service);
   const peers = new WeakMap<Socket, Peer>();
@@ -59,23 +64,41 @@ export async function serveHttps(options: HttpsOptions, service: HttpService): P
   server.on('tlsClientError', (_fault, socket) => void socket.destroy());
   const unknown: Peer = { kind: 'network', address: '', pinSha256: null };
   const requests = answerRequests(server, service, (socket) => peers.get(socket) ?? unknown);
-  return await listen(server, options.place, requests, connections);
+  const listener = await listen(server, options.place, requests, connections);
+  return {
+    port: listener.port,
+    get connections() {
+      return listener.connections;
+    },
+    stop: listener.stop,
+    async renew(identity) {
+      server.setSecureContext(contextOf(identity));
+      await listener.clear();
+    },
+  };
+}
+
+/** What a handshake is made with. */
+function contextOf({ certificate, key }: Pick<HttpsOptions, 'certificate' | 'key'>): SecureContextOptions {
+  return {
+    cert: certificate,
+    key,
+    minVersion: 'TLSv1.3',
+    ca: [],
+    // A ticket in TLS 1.3 is then the number of a session that this server keeps; and it keeps none. OpenSSL sends
+    // the number all the same, and Node has no way to SSL_CTX_set_num_tickets(3).
+    secureOptions: constants.SSL_OP_NO_TICKET,
+  };
 }
 
 function httpsServer({ certificate, key, asksForKey, limits: own = httpsLimits }: HttpsOptions): Server {
   try {
     return createServer({
-      cert: certificate,
-      key,
-      minVersion: 'TLSv1.3',
+      ...contextOf({ certificate, key }),
       ALPNProtocols: ['http/1.1'],
       requestCert: asksForKey,
       // Every certificate is taken, even an expired one: its key alone is what counts, and no authority is asked.
       rejectUnauthorized: false,
-      ca: [],
-      // A ticket in TLS 1.3 is then the number of a session that this server keeps; and it keeps none. OpenSSL sends
-      // the number all the same, and Node has no way to SSL_CTX_set_num_tickets(3).
-      secureOptions: constants.SSL_OP_NO_TICKET,
       handshakeTimeout: own.handshakeMs,
       headersTimeout: own.headersMs,
       requestTimeout: own.requestMs,

@@ -20,27 +20,39 @@ export interface Listener {
   stop(): Promise<void>;
 }
 
+export interface Clearing {
+  /** Finishes what is in flight within its time, closes all connections that there are, and goes on. */
+  clear(): Promise<void>;
+}
+
 /** @throws AppError `unavailable`: the address is taken, or not ours */
 export async function listen(
   server: Server,
   place: Place,
   requests: Requests,
   connections: Connections,
-): Promise<Listener> {
+): Promise<Listener & Clearing> {
   await begin(server, place);
+  const clear = async () => {
+    const late = Promise.withResolvers<void>();
+    const timer = setTimeout(late.resolve, limits.serverStopMs);
+    await Promise.race([requests.finish(), late.promise]);
+    clearTimeout(timer);
+    connections.destroyAll();
+  };
   const address = server.address() as AddressInfo | string | null;
   return {
     port: typeof address === 'object' && address !== null ? (address.port ?? 0) : 0,
     get connections() {
       return connections.count;
     },
+    async clear() {
+      await clear();
+      requests.goOn();
+    },
     async stop() {
       const closed = new Promise((done) => server.close(done));
-      const late = Promise.withResolvers<void>();
-      const timer = setTimeout(late.resolve, limits.serverStopMs);
-      await Promise.race([requests.finish(), late.promise]);
-      clearTimeout(timer);
-      connections.destroyAll();
+      await clear();
       await closed;
     },
   };

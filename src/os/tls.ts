@@ -1,8 +1,9 @@
-import { constants, createHash, timingSafeEqual, X509Certificate } from 'node:crypto';
+import { constants, X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { isIP, type Socket } from 'node:net';
 import { connect, createSecureContext, type SecureContext, type TLSSocket } from 'node:tls';
 import { AppError } from '../base/errors.ts';
+import { keyPinOf, keyPinText } from '../base/key-pin.ts';
 import type { TlsSettings } from '../base/ports.ts';
 import { printable } from '../base/printable.ts';
 import { established } from './established.ts';
@@ -39,7 +40,7 @@ export function tlsClient(settings: TlsSettings, systemStore: string): TlsClient
         rejectUnauthorized: false,
       });
       await established(socket, 'secureConnect');
-      const fault = judge(socket, host, settings.pinSha256);
+      const fault = judge(socket, host, settings.pinsSha256);
       if (fault === null) return socket;
       socket.destroy();
       throw fault;
@@ -48,8 +49,8 @@ export function tlsClient(settings: TlsSettings, systemStore: string): TlsClient
 }
 
 function contextOf(settings: TlsSettings, systemStore: string): SecureContext {
-  const { pinSha256, clientCertificate, clientKey } = settings;
-  const ca = pinSha256 === undefined ? (settings.ca ?? readStore(systemStore)) : undefined;
+  const { pinsSha256, clientCertificate, clientKey } = settings;
+  const ca = pinsSha256 === undefined ? (settings.ca ?? readStore(systemStore)) : undefined;
   if (ca !== undefined) checkStore(ca, settings.ca === undefined ? systemStore : 'ca');
   if ((clientCertificate === undefined) !== (clientKey === undefined)) {
     throw new AppError('bad-config', 'client certificate and key: expected both or none, got one');
@@ -89,13 +90,13 @@ function checkStore(pem: Buffer, name: string): void {
 }
 
 /** @returns what is wrong with the peer; null when it is the one we want */
-function judge(socket: TLSSocket, host: string, pinSha256: Buffer | undefined): AppError | null {
+function judge(socket: TLSSocket, host: string, pinsSha256: readonly Buffer[] | undefined): AppError | null {
   const certificate = socket.getPeerX509Certificate();
   // A resumed session proves no key (and brings no certificate); none was offered.
   if (certificate === undefined || socket.isSessionReused()) {
     return new AppError('unavailable', 'TLS: expected a full handshake with a certificate');
   }
-  if (pinSha256 !== undefined) return judgeKey(certificate, pinSha256);
+  if (pinsSha256 !== undefined) return judgeKey(certificate, pinsSha256);
   // Chain, dates and name: Node checks the name too when nothing else is wrong (tls.connect's checkServerIdentity).
   if (socket.authorized) return null;
   return new AppError('unavailable', certificateFault(certificate, host, String(socket.authorizationError)), {
@@ -103,13 +104,12 @@ function judge(socket: TLSSocket, host: string, pinSha256: Buffer | undefined): 
   });
 }
 
-function judgeKey(certificate: X509Certificate, expected: Buffer): AppError | null {
-  const key = certificate.publicKey.export({ type: 'spki', format: 'der' });
-  const got = createHash('sha256').update(key).digest();
-  if (got.length === expected.length && timingSafeEqual(got, expected)) return null;
+function judgeKey(certificate: X509Certificate, expected: readonly Buffer[]): AppError | null {
+  const got = keyPinOf(certificate.publicKey);
+  if (expected.some((pin) => pin.equals(got))) return null;
   return new AppError(
     'unavailable',
-    `the server's key is not the pinned one: expected sha256/${expected.toString('base64url')}, got sha256/${got.toString('base64url')}`,
+    `the server's key is not the pinned one: expected ${expected.map(keyPinText).join(' or ')}, got ${keyPinText(got)}`,
     { hint: 'it has a new key, or it is another server' },
   );
 }

@@ -20,7 +20,10 @@ export interface PinUse {
 /** A key server that this machine has joined (docs/PROTOCOL.md), who it is proven by its key. */
 export interface KeyServer {
   readonly name: string;
+  /** SHA-256 of its key's SubjectPublicKeyInfo, when it was joined. */
   readonly pinSha256: Buffer;
+  /** That, and those of the keys that it had before or has now: sealed keys name it by any of them. */
+  readonly names: readonly Buffer[];
   /**
    * Makes an exchange key. @param alive SHA-256 of the alive proof, base64url
    * @returns its id and its public JWK, unchecked

@@ -26,9 +26,10 @@ export function keyServer(name: string, settings: ServerSettings, world: ServerW
   return {
     name,
     pinSha256: settings.pinSha256,
+    names: settings.keys.names,
     createKey: (crv, alive, signal) =>
       withConnection(signal, async (connection, boot) => {
-        const proof = await world.leftProof(settings.pinSha256);
+        const proof = await world.leftProof(settings.keys.names);
         const body = { crv, alive, boot, ...(proof === null ? {} : { proof }) };
         return await ask(connection, 'POST', '/v1/keys', body, wire.createKey.response, signal);
       }),
@@ -45,14 +46,14 @@ export function keyServer(name: string, settings: ServerSettings, world: ServerW
   };
 }
 
-/** To whoever has the pinned key, and nobody else. */
+/** To whoever has one of the server's keys, and nobody else. */
 export function connectTo(
-  { url, pinSha256 }: Pick<ServerSettings, 'url' | 'pinSha256'>,
+  { url, keys }: Pick<ServerSettings, 'url' | 'keys'>,
   identity: Pick<TlsSettings, 'clientCertificate' | 'clientKey'>,
   connector: ServerConnector,
   signal: AbortSignal,
 ): Promise<ServerConnection> {
-  return connector.connect(url, { ...identity, pinSha256 }, limits.httpTimeoutMs, signal);
+  return connector.connect(url, { ...identity, pinsSha256: keys.accepted }, limits.httpTimeoutMs, signal);
 }
 
 /**

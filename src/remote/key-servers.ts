@@ -11,6 +11,6 @@ export async function keyServersOf({ servers }: Config, world: ServerWorld): Pro
   const all: KeyServer[] = [...servers].map(([name, settings]) => keyServer(name, settings, world));
   return {
     byName: (name) => all.find((server) => server.name === name) ?? null,
-    byPin: (pin) => all.find((server) => server.pinSha256.equals(pin)) ?? null,
+    byPin: (pin) => all.find(({ names }) => names.some((name) => name.equals(pin))) ?? null,
   };
 }

@@ -16,7 +16,8 @@ export interface ServerWorld {
   bootId(): Promise<string>;
   /**
    * The alive proof that was left in this boot, by whoever had a key of this server open (src/handler/alive.ts).
+   * @param serverPins the keys that it had or has
    * @returns null when there is none
    */
-  leftProof(serverPin: Buffer): Promise<{ readonly kid: string; readonly proof: string } | null>;
+  leftProof(serverPins: readonly Buffer[]): Promise<{ readonly kid: string; readonly proof: string } | null>;
 }

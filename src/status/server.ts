@@ -14,7 +14,8 @@ export type MachineState = 'armed' | 'locked' | 'revoked';
 /** A key server, and what it says of this machine. */
 export interface ServerStatus {
   readonly name: string;
-  readonly pinSha256: Buffer;
+  /** SHA-256 of the SubjectPublicKeyInfo of each key that it had or has. */
+  readonly names: readonly Buffer[];
   readonly url: string;
   readonly identity: {
     readonly path: string;
@@ -48,14 +49,14 @@ export async function serverStatus(
   world: ServerStatusWorld,
   stop: AbortSignal,
 ): Promise<ServerStatus> {
-  const { url, identity: path, pinSha256 } = settings;
+  const { url, identity: path, keys } = settings;
   const signal = AbortSignal.any([stop, AbortSignal.timeout(limits.serverStatusMs)]);
   const about = {
     name,
-    pinSha256,
+    names: keys.names,
     url: url.origin,
     identity: { path, protection: await identityProtection(path, world.files) },
-    hasProof: (await world.serverWorld.leftProof(pinSha256).catch(() => null)) !== null,
+    hasProof: (await world.serverWorld.leftProof(keys.names).catch(() => null)) !== null,
   };
   try {
     const identity = await world.serverWorld.identity(path, signal);

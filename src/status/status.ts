@@ -3,6 +3,7 @@ import { volumeName } from '../base/names.ts';
 import type { Files, Http, Runner } from '../base/ports.ts';
 import type { Config } from '../config/config.ts';
 import { loadConfig } from '../config/load.ts';
+import { isNamed } from '../config/server-keys.ts';
 import { enrolledOf } from '../enroll/record.ts';
 import type { Places } from '../handler/locate.ts';
 import type { TpmLook } from '../tpm/look.ts';
@@ -72,7 +73,7 @@ export async function statusOf(
     used.flatMap(({ policy }) => (policy === null ? [] : leavesOf(policy))),
   );
   const servers = await serversOf(pins, config, world, signal);
-  const nameOf = (server: Buffer) => servers.find((one) => one.pinSha256.equals(server))?.name ?? null;
+  const nameOf = (server: Buffer) => servers.find((one) => isNamed(one, server))?.name ?? null;
   const volumes: VolumeStatus[] = [];
   for (const one of facts) {
     const { device, header, volume } = one;
@@ -102,7 +103,7 @@ async function serversOf(
   return await Promise.all(
     [...servers].map(([name, settings]) => {
       const kids = pins.flatMap((pin) =>
-        pin.pin === 'remote' && pin.server.equals(settings.pinSha256) ? [pin.kid] : [],
+        pin.pin === 'remote' && isNamed(settings.keys, pin.server) ? [pin.kid] : [],
       );
       return serverStatus(name, settings, kids, world, signal);
     }),
@@ -115,7 +116,7 @@ async function pinsOf(
   world: StatusWorld,
   signal: AbortSignal,
 ): Promise<PinStatus[]> {
-  const serverOf = (server: Buffer) => servers.find((one) => one.pinSha256.equals(server)) ?? null;
+  const serverOf = (server: Buffer) => servers.find((one) => isNamed(one, server)) ?? null;
   const nameOf = (server: Buffer) => serverOf(server)?.name ?? null;
   const leaves = used
     .flatMap(({ policy }) => (policy === null ? [] : leavesOf(policy)))

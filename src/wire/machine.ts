@@ -3,10 +3,30 @@ import { auditHead, base64url, boot, ecKey, kid, machineName, ms } from './field
 
 /** What a machine and its server say to each other: one request and one response for each route, as JSON. */
 
+/** A key as people write it: `sha256/` and SHA-256 of its SubjectPublicKeyInfo. */
+const keyPin = v.pipe(v.string(), v.regex(/^sha256\/[A-Za-z0-9_-]{43}$/, 'expected sha256/BASE64URL'));
+
+/** Each of the server's keys with its word for the next one, oldest first (src/identity/succession.ts). */
+const chain = v.array(
+  v.object({
+    key: v.pipe(v.string(), v.maxLength(1024)),
+    next: keyPin,
+    signature: v.pipe(v.string(), v.maxLength(1024)),
+  }),
+);
+
+/** `GET /v1/identity`. */
+export const identity = { response: v.object({ chain }) };
+
 /** `POST /v1/join`: uses an invitation up. The machine's key is that of its TLS client certificate. */
 export const join = {
   request: v.strictObject({ invitation: base64url(32) }),
-  response: v.object({ name: machineName, status: v.picklist(['armed', 'locked']) }),
+  response: v.object({
+    name: machineName,
+    status: v.picklist(['armed', 'locked']),
+    /** See `identity`: of a machine that joins anew, older keys open again by it. */
+    chain: v.optional(chain, []),
+  }),
 };
 
 const proof = v.strictObject({ kid, proof: base64url(32) });
@@ -39,8 +59,15 @@ export const recover = {
 
 /** `POST /v1/keepalive`. Without a proof the machine is seen and no more. */
 export const keepalive = {
-  request: v.strictObject({ boot, proof: v.optional(proof) }),
+  request: v.strictObject({
+    boot,
+    proof: v.optional(proof),
+    /** The newest key of the server that the machine takes. */
+    'server-key': v.optional(keyPin),
+  }),
   response: v.object({
+    /** The newest key of the server: its own, or the one that is to follow. */
+    'server-key': v.optional(keyPin),
     /** null: no lease runs. */
     'lease-left-ms': v.nullable(ms),
     'audit-head': v.nullable(auditHead),

@@ -46,7 +46,9 @@ export const operatorRequest = v.variant('command', [
     command: v.literal('backup'),
     passphrase: v.pipe(v.string(), v.minLength(1), v.maxLength(1024)),
   }),
-  v.strictObject({ command: v.picklist(['rotate-master', 'doctor']) }),
+  v.strictObject({ command: v.picklist(['rotate-master', 'doctor', 'identity']) }),
+  /** `now`: without waiting for machines that have not heard of the next key. */
+  v.strictObject({ command: v.literal('rotate-identity'), now: v.boolean() }),
 ]);
 
 export type OperatorRequest = v.InferOutput<typeof operatorRequest>;
@@ -97,15 +99,26 @@ export interface OperatorResponses {
   readonly audit: { readonly lines: readonly string[]; readonly last: number };
   readonly heads: {
     readonly heads: readonly unknown[];
-    /** SubjectPublicKeyInfo of the key that signs them, in base64url. */
-    readonly key: string;
+    /** SubjectPublicKeyInfo of the keys that sign them or did, in base64url. */
+    readonly keys: readonly string[];
     /** Number of the newest record. */
     readonly last: number;
   };
   /** Path of the file. */
   readonly backup: { readonly path: string };
   readonly 'rotate-master': { readonly version: number };
+  readonly identity: IdentityView;
   readonly doctor: { readonly findings: readonly ServerFinding[] };
+}
+
+/** The server's own key, and the one that is to follow it, as `sha256/BASE64URL`. */
+export interface IdentityView {
+  readonly key: string;
+  /** null: none is announced. */
+  readonly next: string | null;
+  /** How many machines have not heard of `next`, and the names of the first of them. */
+  readonly unaware: number;
+  readonly names: readonly string[];
 }
 
 export interface ServerFinding {

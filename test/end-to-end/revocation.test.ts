@@ -50,7 +50,7 @@ t.test('revoked through one process, refused by every other in the very next req
   const fields = new URLSearchParams(line.hash.slice(1));
   const pinSha256 = parseKeyPin(`sha256/${fields.get('pin')}`) ?? Buffer.alloc(0);
   const identity = makeIdentity('nas', random);
-  const tls = { clientCertificate: identity.certificate, clientKey: identity.key, pinSha256 };
+  const tls = { clientCertificate: identity.certificate, clientKey: identity.key, pinsSha256: [pinSha256] };
   const never = new AbortController().signal;
   const connect = async (url: string) => {
     const connection = await serverConnector.connect(new URL(url), tls, 10_000, never);

@@ -2,9 +2,12 @@ import { generateKeyPairSync } from 'node:crypto';
 import { setTimeout as pause } from 'node:timers/promises';
 import t, { type Test } from 'tap';
 import { AppError } from '../../src/base/errors.ts';
+import { keyPinOf } from '../../src/base/key-pin.ts';
 import type { ServerRequest } from '../../src/base/server-connection.ts';
+import { onlyKey } from '../../src/config/server-keys.ts';
 import { HeadWitness } from '../../src/keepalive/head-witness.ts';
 import { ServerKeepalive } from '../../src/keepalive/keep-alive.ts';
+import { KeyFollower } from '../../src/keepalive/key-follower.ts';
 import { clock } from '../../src/os/clock.ts';
 import { durableFiles } from '../../src/os/durable-files.ts';
 import { files } from '../../src/os/files.ts';
@@ -82,9 +85,12 @@ function daemon(t: Test, { failingOrders = 0 } = {}) {
     alive: () => {},
   };
   const stop = new AbortController();
+  const pinSha256 = keyPinOf(serverKey);
+  const settings = { url: new URL('https://x'), pinSha256, keys: onlyKey(pinSha256), identity: '/x' };
   const keepalive = new ServerKeepalive({
     name: 'home',
-    settings: { url: new URL('https://x'), pinSha256: Buffer.alloc(32), identity: '/x' },
+    settings,
+    follower: new KeyFollower('home', settings, '/nowhere', world),
     actions: { locked: ['suspend'], revoked: ['suspend', 'poweroff'] },
     witness: new HeadWitness('home', `${t.testdir({})}/heads`, world),
     world,

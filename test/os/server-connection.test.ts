@@ -47,7 +47,7 @@ t.test('many requests over one connection', async (t) => {
     const who = peer.kind === 'network' ? peer.pinSha256?.toString('hex') : '';
     return text(200, `${method} ${contentType} ${await body(100)} ${who}`);
   });
-  const connection = await connect(t, port, { pinSha256: identity.pinSha256, ...shown(machine) });
+  const connection = await connect(t, port, { pinsSha256: [identity.pinSha256], ...shown(machine) });
   const who = machine.pinSha256.toString('hex');
   for (let round = 0; round < 3; round++) {
     const json = Buffer.from(`{"round":${round}}`);
@@ -68,7 +68,7 @@ t.test('the right key, whatever its certificate says', async (t) => {
     renewed(key, { names: ['other.example'] }),
   ]) {
     const { port } = await startHttps(t, undefined, { identity });
-    const connection = await connect(t, port, { pinSha256: key.pinSha256 });
+    const connection = await connect(t, port, { pinsSha256: [key.pinSha256] });
     t.equal((await connection.request(ASK)).status, 200);
   }
 });
@@ -78,7 +78,11 @@ t.test('another key under the right name: refused, and no byte of a request has 
   const impostor = await recorder(t, authority.issue({ names: ['127.0.0.1'] }));
   const { pinSha256 } = authority.issue({ names: ['127.0.0.1'] });
   await t.rejects(
-    connect(t, impostor.port, { pinSha256, ca: authority.certificate, ...shown(selfSigned({})) }),
+    connect(t, impostor.port, {
+      pinsSha256: [pinSha256],
+      ca: authority.certificate,
+      ...shown(selfSigned({})),
+    }),
     {
       code: 'unavailable',
       message: /^https:\/\/127\.0\.0\.1:\d+: the server's key is not the pinned one: /,
@@ -91,7 +95,7 @@ t.test('another key under the right name: refused, and no byte of a request has 
 t.test('TLS 1.3 and nothing before it', async (t) => {
   const identity = selfSigned({});
   const old = await recorder(t, identity, { maxVersion: 'TLSv1.2' });
-  await t.rejects(connect(t, old.port, { pinSha256: identity.pinSha256 }), {
+  await t.rejects(connect(t, old.port, { pinsSha256: [identity.pinSha256] }), {
     code: 'unavailable',
     message: /: TLS failed: /,
   });
@@ -102,7 +106,7 @@ t.test('no session is used again, though the server offers them', async (t) => {
   const identity = selfSigned({});
   const server = await recorder(t, identity, { secureOptions: constants.SSL_OP_ALL });
   for (let round = 0; round < 3; round++) {
-    const connection = await connect(t, server.port, { pinSha256: identity.pinSha256 });
+    const connection = await connect(t, server.port, { pinsSha256: [identity.pinSha256] });
     await until(() => server.seen.sockets.length === round + 1);
     connection.close();
   }
@@ -111,7 +115,7 @@ t.test('no session is used again, though the server offers them', async (t) => {
 
 t.test('bounds of the connection', async (t) => {
   const silent = await serveBytes(t, (socket) => void socket.resume());
-  const tls = { pinSha256: Buffer.alloc(32) };
+  const tls = { pinsSha256: [Buffer.alloc(32)] };
   await t.rejects(connect(t, silent.port, tls, { timeoutMs: 50 }), {
     code: 'unavailable',
     message: /: timed out after 50 ms$/,
@@ -140,7 +144,7 @@ t.test('a request that fails ends the connection', async (t) => {
       socket.on('data', () => socket.write(answer));
       socket.on('error', () => {});
     });
-    const connection = await connect(t, server.port, { pinSha256: identity.pinSha256 });
+    const connection = await connect(t, server.port, { pinsSha256: [identity.pinSha256] });
     await t.rejects(
       connection.request({ ...ASK, timeoutMs: 50 }),
       { code: 'unavailable', message: fault },
@@ -153,7 +157,7 @@ t.test('a request that fails ends the connection', async (t) => {
 
 t.test('a server that goes away between two requests', async (t) => {
   const { port, identity, listener } = await startHttps(t);
-  const connection = await connect(t, port, { pinSha256: identity.pinSha256 });
+  const connection = await connect(t, port, { pinsSha256: [identity.pinSha256] });
   t.equal((await connection.request(ASK)).status, 200);
   await listener.stop();
   await t.rejects(connection.request(ASK), { code: 'unavailable' });
@@ -180,7 +184,7 @@ function eventServer(t: Test) {
 t.test('a stream', async (t) => {
   const { server, next } = eventServer(t);
   const { port, identity, listener } = await server;
-  const connection = await connect(t, port, { pinSha256: identity.pinSha256 });
+  const connection = await connect(t, port, { pinsSha256: [identity.pinSha256] });
   const { status, chunks } = await connection.stream('/v1/watch', 10_000, never);
   t.equal(status, 200);
   const reader = chunks[Symbol.asyncIterator]();
@@ -197,7 +201,7 @@ t.test('a stream', async (t) => {
 t.test('a stream that ends otherwise', async (t) => {
   const { server, next } = eventServer(t);
   const { port, identity, listener } = await server;
-  const tls = { pinSha256: identity.pinSha256 };
+  const tls = { pinsSha256: [identity.pinSha256] };
   const drain = async (chunks: AsyncIterable<Buffer>) => {
     for await (const _ of chunks);
   };
@@ -222,7 +226,7 @@ t.test('a stream that is cut off', async (t) => {
       setTimeout(() => socket.destroy(), 20);
     });
   });
-  const connection = await connect(t, server.port, { pinSha256: identity.pinSha256 });
+  const connection = await connect(t, server.port, { pinsSha256: [identity.pinSha256] });
   const { chunks } = await connection.stream('/', 10_000, never);
   const got: string[] = [];
   await t.rejects(
@@ -237,7 +241,7 @@ t.test('a stream that is cut off', async (t) => {
 
 t.test('a socket is handed on once', async (t) => {
   const { port, identity, listener } = await startHttps(t, async () => ({ ...text(200, ''), close: true }));
-  const connection = await connect(t, port, { pinSha256: identity.pinSha256 });
+  const connection = await connect(t, port, { pinsSha256: [identity.pinSha256] });
   t.equal((await connection.request(ASK)).status, 200);
   await t.rejects(connection.request(ASK), { code: 'unavailable' }, 'the server has closed it');
   await until(() => listener.connections === 0);

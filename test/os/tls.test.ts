@@ -94,7 +94,7 @@ t.test('a pinned key decides alone: name, dates and issuer do not', async (t) =>
     authority.issue({ from: daysFromNow(10), until: daysFromNow(20) }),
   ]) {
     const server = await serve(t, identity);
-    t.equal((await http.request(get(server.port, { pinSha256: identity.pinSha256 }))).status, 200);
+    t.equal((await http.request(get(server.port, { pinsSha256: [identity.pinSha256] }))).status, 200);
   }
 });
 
@@ -106,7 +106,7 @@ t.test('with another key than the pinned one not one byte of the request leaves'
       maxVersion: version,
     });
     // Not even a certificate that is valid in every other way helps.
-    const tls = { pinSha256: pinned.pinSha256, ca: authority.certificate };
+    const tls = { pinsSha256: [pinned.pinSha256], ca: authority.certificate };
     await t.rejects(http.request(get(impostor.port, tls)), {
       code: 'unavailable',
       message: /: the server's key is not the pinned one: expected sha256\/.{43}, got sha256\/.{43}$/,
@@ -120,7 +120,7 @@ t.test('a pin of the wrong length never matches', async (t) => {
   const identity = selfSigned({});
   const server = await serve(t, identity);
   for (const pinSha256 of [Buffer.alloc(0), identity.pinSha256.subarray(0, 31)]) {
-    await t.rejects(http.request(get(server.port, { pinSha256 })), { code: 'unavailable' });
+    await t.rejects(http.request(get(server.port, { pinsSha256: [pinSha256] })), { code: 'unavailable' });
   }
   t.equal(server.seen.bytes, 0);
 });
@@ -129,7 +129,7 @@ t.test('no session is offered again', async (t) => {
   const identity = authority.issue({ names: ['127.0.0.1'] });
   for (const version of ['TLSv1.2', 'TLSv1.3'] as const) {
     const server = await serve(t, identity, { minVersion: version, maxVersion: version });
-    for (const tls of [{ pinSha256: identity.pinSha256 }, { ca: authority.certificate }]) {
+    for (const tls of [{ pinsSha256: [identity.pinSha256] }, { ca: authority.certificate }]) {
       for (let round = 0; round < 3; round++) {
         t.equal((await http.request(get(server.port, tls))).status, 200);
       }
@@ -144,7 +144,7 @@ t.test('no session is offered again', async (t) => {
 
 t.test('offers HTTP/1.1 and nothing else', async (t) => {
   const identity = selfSigned({});
-  const tls = { pinSha256: identity.pinSha256 };
+  const tls = { pinsSha256: [identity.pinSha256] };
   const both = await serve(t, identity, { ALPNProtocols: ['h2', 'http/1.1'] });
   t.equal((await http.request(get(both.port, tls))).status, 200);
   t.equal(both.seen.sockets[0]?.alpnProtocol, 'http/1.1');
@@ -156,7 +156,7 @@ t.test('nothing below TLS 1.2', async (t) => {
   const identity = selfSigned({});
   const old = { minVersion: 'TLSv1', maxVersion: 'TLSv1.1', ciphers: 'DEFAULT@SECLEVEL=0' } as const;
   const server = await serve(t, identity, old);
-  await t.rejects(http.request(get(server.port, { pinSha256: identity.pinSha256 })), {
+  await t.rejects(http.request(get(server.port, { pinsSha256: [identity.pinSha256] })), {
     code: 'unavailable',
     message: /: TLS failed: /,
   });
@@ -245,7 +245,7 @@ t.test('a socket that is not handed on is closed', async (t) => {
   const server = await serve(t, selfSigned({}));
   const transport = connect(server.port, '127.0.0.1');
   await once(transport, 'connect');
-  const client = tlsClient({ pinSha256: Buffer.alloc(32) }, '');
+  const client = tlsClient({ pinsSha256: [Buffer.alloc(32)] }, '');
   await t.rejects(client.secure(transport, '127.0.0.1'), { code: 'unavailable' });
   await server.allClosed();
 });

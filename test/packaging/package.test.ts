@@ -63,7 +63,9 @@ t.test('everything belongs to root, and only root may look into its configuratio
     lines.filter((line) => line.split(/ +/)[1] !== 'root/root'),
     [],
   );
-  const configuration = ['', 'volumes/', 'audit-heads/'].map((folder) => `./etc/fetch-luks-key/${folder}`);
+  const configuration = ['', 'volumes/', 'audit-heads/', 'server-keys/'].map(
+    (folder) => `./etc/fetch-luks-key/${folder}`,
+  );
   for (const path of configuration) t.equal(modes.get(path), 'drwx------', path);
   for (const path of [...configuration, './usr/bin/fetch-luks-key']) modes.delete(path);
   t.strictSame(new Set(modes.values()), new Set(['drwxr-xr-x', '-rw-r--r--']));

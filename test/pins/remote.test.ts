@@ -24,6 +24,7 @@ function server(crv: 'P-256' | 'P-521' = 'P-256') {
   const home: KeyServer = {
     name: 'home',
     pinSha256: PIN,
+    names: [PIN],
     async createKey(_crv, alive) {
       registered.push(alive);
       return { kid, key: toJwk(point) };

@@ -34,6 +34,7 @@ export async function machine(t: Test, server: KeyServerProcess, ...policy: stri
   const inside = (path: string) => join(folder, 'mounts/_run', path);
   return {
     own,
+    tell,
     opens: async () => (await socket.askAlone('data')).bytes.equals(KEY),
     proofs: () => existsSync(inside('fetch-luks-key/alive')),
     /** As a boot does in which no key was opened. */

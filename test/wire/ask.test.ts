@@ -12,7 +12,7 @@ async function answered(t: Parameters<typeof startHttps>[0], status: number, bod
     await call.body(1000);
     return text(status, body);
   });
-  const tls = { pinSha256: identity.pinSha256 };
+  const tls = { pinsSha256: [identity.pinSha256] };
   const connection = await serverConnector.connect(new URL(`https://127.0.0.1:${port}`), tls, 10_000, signal);
   t.teardown(() => connection.close());
   return ask(connection, { method: 'POST', path: '/x', body: { a: 1 }, response, timeoutMs: 10_000, signal });

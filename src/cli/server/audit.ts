@@ -1,8 +1,9 @@
 import { AppError } from '../../base/errors.ts';
+import { publicKeyFrom } from '../../base/key-pin.ts';
 import { limits } from '../../base/limits.ts';
 import type { Files } from '../../base/ports.ts';
 import { importLine } from '../../server/audit/export.ts';
-import { headFromJson, publicKeyFrom, type SignedHead } from '../../server/audit/heads.ts';
+import { headFromJson, type SignedHead } from '../../server/audit/heads.ts';
 import { verifyAudit } from '../../server/audit/verify.ts';
 import { ask, socketHelp, socketOption } from './asking.ts';
 import { parseCommandLine } from './command-line.ts';
@@ -69,7 +70,7 @@ async function verify(
   return faults.length === 0 ? 0 : 6;
 }
 
-/** The server's own word for where its log ended, and the key that gave it. */
+/** The server's own word for where its log ended, and the keys that gave it. */
 async function signedHeads(
   world: OperatorWorld,
   socket: string,
@@ -79,7 +80,7 @@ async function signedHeads(
     const page = await ask<'heads'>(world, socket, { command: 'heads', after });
     heads.push(...page.heads.map((head) => parsedHead(head, socket)));
     if (page.heads.length > 0) continue;
-    return { heads, keys: [publicKeyFrom(page.key)] };
+    return { heads, keys: page.keys.map(publicKeyFrom) };
   }
 }
 

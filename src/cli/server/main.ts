@@ -11,6 +11,7 @@ import {
   revokeCommand,
 } from './decide.ts';
 import { doctorCommand } from './doctor.ts';
+import { identityCommand } from './identity.ts';
 import { inviteCommand } from './invite.ts';
 import { listCommand, showCommand } from './list.ts';
 import { masterCommand } from './master.ts';
@@ -35,6 +36,7 @@ const commands: readonly ServerCommand[] = [
   backupCommand,
   restoreCommand,
   masterCommand,
+  identityCommand,
   doctorCommand,
 ];
 

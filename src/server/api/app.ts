@@ -3,6 +3,7 @@ import type { SignedHead } from '../audit/heads.ts';
 import type { AlertKind } from '../machine/event.ts';
 import type { Store } from '../store/store.ts';
 import type { Counters } from './counters.ts';
+import type { OwnKeys } from './own-keys.ts';
 import type { Upkeep } from './upkeep.ts';
 
 /** Something to be told to people: journal, webhooks. */
@@ -22,8 +23,7 @@ export interface App {
   /** Told once what it is about is committed. Never throws, never waits. */
   alert(alert: Alert): void;
   readonly counters: Counters;
-  /** The server's own key, as `sha256/BASE64URL`. */
-  readonly pin: string;
+  readonly keys: OwnKeys;
   /** The newest signed head of the audit log; null before the first. */
   latestHead(): SignedHead | null;
   readonly upkeep: Upkeep;

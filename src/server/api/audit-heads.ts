@@ -5,7 +5,7 @@ import type { Store } from '../store/store.ts';
 /** The server's word for where its log ends, given anew when it has grown. */
 export class AuditHeads {
   readonly #store: Store;
-  readonly #sign: ReturnType<typeof headSigner>;
+  #sign: ReturnType<typeof headSigner>;
   #latest: SignedHead | null = null;
 
   constructor(store: Store, key: KeyObject) {
@@ -15,6 +15,12 @@ export class AuditHeads {
 
   get latest(): SignedHead | null {
     return this.#latest;
+  }
+
+  /** What was signed by another key is signed anew; until then there is no head. */
+  signWith(key: KeyObject): void {
+    this.#sign = headSigner(key);
+    this.#latest = null;
   }
 
   /** @throws AppError what the store throws */

@@ -4,16 +4,21 @@ import type { ServerFinding } from '../../wire/operator.ts';
 import { verifyAudit } from '../audit/verify.ts';
 import { waiting } from '../machine/state.ts';
 import { allHeads, allLinks, allMachines } from '../store/pages.ts';
-import type { Reader, Store } from '../store/store.ts';
-import type { ServerFacts, Upkeep } from './upkeep.ts';
+import type { Reader } from '../store/store.ts';
+import type { App } from './app.ts';
+import type { ServerFacts } from './upkeep.ts';
 
 /** What is wrong with the server, or soon will be. @throws AppError what the store throws */
-export async function examine(store: Store, upkeep: Upkeep): Promise<ServerFinding[]> {
+export async function examine({
+  store,
+  keys,
+  upkeep,
+}: Pick<App, 'store' | 'keys' | 'upkeep'>): Promise<ServerFinding[]> {
   const { wallMs, leaseMs } = store.now();
   const facts = await upkeep.facts();
   const found = [...ofFacts(facts, wallMs)];
   await store.snapshot(async (reader) => {
-    found.push(...(await ofAudit(reader, upkeep.serverKey)));
+    found.push(...(await ofAudit(reader, keys.publicKeys)));
     found.push(...(await ofMachines(reader, leaseMs)));
   });
   return found;
@@ -65,10 +70,10 @@ function* ofFacts(facts: ServerFacts, wallMs: number): Generator<ServerFinding> 
   }
 }
 
-async function ofAudit(reader: Reader, key: KeyObject): Promise<ServerFinding[]> {
+async function ofAudit(reader: Reader, keys: readonly KeyObject[]): Promise<ServerFinding[]> {
   const heads = await Array.fromAsync(allHeads(reader));
   // An identity that was replaced has signed older ones: what it signed cannot be judged here.
-  const { faults } = await verifyAudit(allLinks(reader), heads, [key]);
+  const { faults } = await verifyAudit(allLinks(reader), heads, keys);
   const real = faults.filter(({ kind }) => kind !== 'unsigned');
   const [first] = real;
   if (first === undefined) return [];

@@ -56,7 +56,7 @@ export async function join(
     return { name, status: 'armed' as const };
   });
   app.alert({ kind: 'joined', machine: result.name, from, requestId, text: null });
-  return result;
+  return { ...result, chain: [...app.keys.chain] };
 }
 
 /** The invitation is not used up by this: what is thrown rolls everything back. */

@@ -13,15 +13,18 @@ type Proof = { readonly kid: string; readonly proof: string } | undefined;
 export async function keepalive(
   app: App,
   caller: Caller,
-  { boot, proof }: InferOutput<typeof wire.keepalive.request>,
+  { boot, proof, 'server-key': serverKey }: InferOutput<typeof wire.keepalive.request>,
 ): Promise<InferOutput<typeof wire.keepalive.response>> {
   const answer = await asMachine(app, caller, async (transaction, machine) => {
     const now = app.store.now();
     const proven = isProof(stateOf(machine), proof);
     const event = { type: 'keepalive', proven, boot, from: caller.from } as const;
-    const step = await happen(transaction, machine, event, now, null);
+    // What it knows of our keys counts whether it is granted or not.
+    const told = { ...machine, state: { ...stateOf(machine), serverKey: serverKey ?? null } };
+    const step = await happen(transaction, told, event, now, null);
     const head = app.latestHead();
     const value = {
+      'server-key': app.keys.next ?? app.keys.pin,
       'lease-left-ms': leaseLeftMs(stateOf(step.machine), now.leaseMs),
       'audit-head': head === null ? null : headToJson(head),
     };

@@ -3,18 +3,17 @@ import { keyPinText } from '../../base/key-pin.ts';
 import { limits } from '../../base/limits.ts';
 import { Secret } from '../../base/secret.ts';
 import type { MachineView, OperatorRequest, OperatorResponses } from '../../wire/operator.ts';
-import { emptyChain, type Head } from '../audit/chain.ts';
-import { exportLine } from '../audit/export.ts';
-import { headToJson } from '../audit/heads.ts';
 import { isBlock } from '../machine/address.ts';
 import type { OperatorEvent } from '../machine/event.ts';
 import { defaultPolicy, type Policy } from '../machine/policy.ts';
 import { leaseLeftMs, statusAt, waiting } from '../machine/state.ts';
 import type { Machine, Transaction } from '../store/store.ts';
 import type { App } from './app.ts';
+import { audit, heads } from './audit-pages.ts';
 import { examine } from './doctor.ts';
 import { type InvitationDetails, invitationHash } from './join.ts';
 import { happen, stateOf } from './machine.ts';
+import { identityView, rotateIdentity } from './own-keys.ts';
 import { inviteTang } from './tang-invite.ts';
 
 type Of<C extends OperatorRequest['command']> = Extract<OperatorRequest, { command: C }>;
@@ -45,7 +44,11 @@ export async function operate(app: App, request: OperatorRequest): Promise<Respo
     case 'rotate-master':
       return rotateMasterKey(app);
     case 'doctor':
-      return { findings: await examine(app.store, app.upkeep) };
+      return { findings: await examine(app) };
+    case 'identity':
+      return identityView(app.store, app.keys);
+    case 'rotate-identity':
+      return rotateIdentity(app, request.now);
     default:
       return { machine: await decide(app, request) };
   }
@@ -78,7 +81,7 @@ async function invite(
     name,
     invitation: invitation.toString('base64url'),
     'expires-in-ms': limits.serverInvitationMs,
-    pin: app.pin,
+    pin: app.keys.pin,
   };
 }
 
@@ -108,28 +111,6 @@ async function list(app: App, { after }: Of<'list'>): Promise<OperatorResponses[
       machines.push(await view(app, transaction, machine));
     }
     return { machines };
-  });
-}
-
-async function audit(app: App, { after }: Of<'audit'>): Promise<OperatorResponses['audit']> {
-  // With the record before, which the first one follows.
-  const links = await app.store.snapshot((tx) =>
-    tx.linksAfter(Math.max(0, after - 1), limits.serverPageRows + 1),
-  );
-  let previous: Head = (after > 0 ? links.shift() : undefined) ?? emptyChain;
-  const lines: string[] = [];
-  for (const link of links) {
-    lines.push(exportLine(previous, link));
-    previous = link;
-  }
-  return { lines, last: Math.max(after, previous.seq) };
-}
-
-async function heads(app: App, { after }: Of<'heads'>): Promise<OperatorResponses['heads']> {
-  const key = app.upkeep.serverKey.export({ format: 'der', type: 'spki' }).toString('base64url');
-  return app.store.snapshot(async (reader) => {
-    const page = await reader.headsAfter(after, limits.serverPageRows);
-    return { heads: page.map(headToJson), key, last: (await reader.auditHead()).seq };
   });
 }
 

@@ -115,6 +115,16 @@ export const routes: readonly Route[] = [
   }),
   {
     method: 'GET',
+    path: '/v1/identity',
+    principal: 'none',
+    summary: 'the server’s keys, each with its signature under the next one',
+    request: null,
+    response: wire.identity.response,
+    answers: 'json',
+    handle: async ({ keys }) => ({ chain: keys.chain }),
+  },
+  {
+    method: 'GET',
     path: '/v1/watch',
     principal: 'machine',
     summary: 'the machine’s status now and after each change, as server-sent events',

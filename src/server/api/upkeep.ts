@@ -1,10 +1,7 @@
-import type { KeyObject } from 'node:crypto';
 import type { Secret } from '../../base/secret.ts';
 
 /** The server's own files, as its operators may have them looked after. */
 export interface Upkeep {
-  /** Signs the heads of the audit log. */
-  readonly serverKey: KeyObject;
   /** @returns path of a new file @throws AppError `unavailable`, `damaged` */
   backup(passphrase: Secret): Promise<string>;
   /** @returns the new version @throws AppError `refused`, `bad-config`, `damaged` */

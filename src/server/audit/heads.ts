@@ -1,5 +1,7 @@
-import { createPublicKey, hash, type KeyObject, sign, verify } from 'node:crypto';
+import { createPublicKey, type KeyObject } from 'node:crypto';
 import { fromBase64url, toBase64url } from '../../base/bytes.ts';
+import { keyPinOf } from '../../base/key-pin.ts';
+import { isSignatureOf, signatureOf } from '../../base/signature.ts';
 import type { Head } from './chain.ts';
 
 /** A head with the server's word for it. */
@@ -8,7 +10,7 @@ export interface SignedHead extends Head {
   readonly wallMs: number;
   /** SHA-256 of the signing key's SubjectPublicKeyInfo. */
   readonly signer: Buffer;
-  /** Ed25519, or ECDSA with SHA-256 as r ‖ s (RFC 7518 §3.4), as the key is. */
+  /** See `signatureOf`. */
   readonly signature: Buffer;
 }
 
@@ -16,37 +18,19 @@ function signedBytes(head: Head, wallMs: number): Buffer {
   return Buffer.from(`luks-key-server audit head 1\n${head.seq}\n${toBase64url(head.hash)}\n${wallMs}\n`);
 }
 
-function hashFor(key: KeyObject): 'sha256' | null {
-  return key.asymmetricKeyType === 'ec' ? 'sha256' : null;
-}
-
-/** SHA-256 of the SubjectPublicKeyInfo (RFC 5280 §4.1.2.7). */
-export function signerOf(publicKey: KeyObject): Buffer {
-  return hash('sha256', publicKey.export({ format: 'der', type: 'spki' }), 'buffer');
-}
-
 /** Signs heads; the signer's name is worked out once. */
 export function headSigner(key: KeyObject): (head: Head, wallMs: number) => SignedHead {
-  const signer = signerOf(createPublicKey(key));
+  const signer = keyPinOf(createPublicKey(key));
   return (head, wallMs) => {
-    const options = { key, dsaEncoding: 'ieee-p1363' } as const;
-    const signature = sign(hashFor(key), signedBytes(head, wallMs), options);
+    const signature = signatureOf(signedBytes(head, wallMs), key);
     return { seq: head.seq, hash: head.hash, wallMs, signer, signature };
   };
 }
 
-/** @param spki SubjectPublicKeyInfo in base64url */
-export function publicKeyFrom(spki: string): KeyObject {
-  return createPublicKey({ key: Buffer.from(spki, 'base64url'), format: 'der', type: 'spki' });
-}
-
 /** Whether one of `keys` signed `head`. */
 export function isSigned(head: SignedHead, keys: readonly KeyObject[]): boolean {
-  return keys.some((key) => {
-    const options = { key, dsaEncoding: 'ieee-p1363' } as const;
-    if (!signerOf(key).equals(head.signer)) return false;
-    return verify(hashFor(key), signedBytes(head, head.wallMs), options, head.signature);
-  });
+  const bytes = signedBytes(head, head.wallMs);
+  return keys.some((key) => keyPinOf(key).equals(head.signer) && isSignatureOf(bytes, head.signature, key));
 }
 
 /** A signed head as JSON, in answers, webhooks and witness files. */

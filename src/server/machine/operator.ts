@@ -24,7 +24,7 @@ export function operator(state: MachineState, event: OperatorEvent, now: Now): O
       return done(decided(state, event.requestId, event.type === 'approve', now));
     case 'rejoin':
       return done(
-        { ...locked(state, 'rejoin'), unconfirmed: true, knownBoot: null, session: null },
+        { ...locked(state, 'rejoin'), unconfirmed: true, knownBoot: null, session: null, serverKey: null },
         'locked',
       );
     case 'restore':

@@ -68,6 +68,8 @@ export interface MachineState {
   readonly announcedMs: readonly number[];
   readonly pending: readonly PendingRequest[];
   readonly seen: Seen | null;
+  /** The newest of the server's own keys that the machine says it takes, `sha256/BASE64URL`; null before it said so. */
+  readonly serverKey: string | null;
   /** The last refusal that was told, on the lease clock. */
   readonly told: { readonly refusal: string; readonly from: string; readonly atMs: number } | null;
 }
@@ -90,6 +92,7 @@ export function joined(policy: Policy): MachineState {
     announcedMs: [],
     pending: [],
     seen: null,
+    serverKey: null,
     told: null,
   };
 }

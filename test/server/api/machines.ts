@@ -16,6 +16,7 @@ import type { OperatorRequest, OperatorResponses } from '../../../src/wire/opera
 import { openAt } from '../store/backends.ts';
 import type { Place } from '../store/stores.ts';
 
+const PIN = `sha256/${'A'.repeat(43)}`;
 const wrong = (reason: string) => new Error(reason) as never;
 
 /** A server without its listener, whose time is the test's. */
@@ -31,7 +32,8 @@ export async function startApp(t: Test, place: Place) {
   const counters = noCounts();
   const alert = (one: Alert) => void alerts.push(one);
   const upkeep = {} as App['upkeep'];
-  const app: App = { store, random, alert, counters, pin: 'sha256/', latestHead: () => null, upkeep };
+  const keys = { pin: PIN, next: null, chain: [], publicKeys: [] } as never as App['keys'];
+  const app: App = { store, random, alert, counters, keys, latestHead: () => null, upkeep };
   const note = (line: string) => void lines.push(line);
   const log = { info: note, warning: note, error: note };
   return {

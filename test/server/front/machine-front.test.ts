@@ -41,7 +41,12 @@ async function start(t: Test, options: Partial<Parameters<typeof machineFront>[0
     async connect(identity?: Identity): Promise<ServerConnection> {
       const own =
         identity === undefined ? {} : { clientCertificate: identity.certificate, clientKey: identity.key };
-      const connection = await serverConnector.connect(url, { pinSha256, ...own }, 10_000, signal);
+      const connection = await serverConnector.connect(
+        url,
+        { pinsSha256: [pinSha256], ...own },
+        10_000,
+        signal,
+      );
       t.teardown(() => connection.close());
       return connection;
     },
