@@ -44,7 +44,8 @@ export const operatorRequest = v.variant('command', [
   v.strictObject({ command: v.literal('heads'), after: ms }),
   v.strictObject({
     command: v.literal('backup'),
-    passphrase: v.pipe(v.string(), v.minLength(1), v.maxLength(1024)),
+    /** base64url: any bytes, up to 1 KiB. */
+    passphrase: v.pipe(v.string(), v.regex(/^[A-Za-z0-9_-]{2,1366}$/, 'expected 1 to 1024 bytes')),
   }),
   v.strictObject({ command: v.picklist(['rotate-master', 'doctor', 'identity']) }),
   /** `now`: without waiting for machines that have not heard of the next key. */

@@ -217,8 +217,9 @@ t.test('servers', (t) => {
   const { servers } = parseConfig(`servers: { home: ${wanted} }`, 'c');
   t.strictSame(servers.get('home'), {
     url: new URL('https://keys.example:7443'),
-    pinSha256: PIN,
     identity: '/etc/id.cred',
+    pinSha256: PIN,
+    keys: { names: [PIN], accepted: [PIN], chain: [] },
   });
   const wrong: Record<string, RegExp> = {
     [`a/b: ${wanted}`]: /^1 servers\["a\/b"\]: expected a name of letters/,

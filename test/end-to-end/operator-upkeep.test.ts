@@ -14,10 +14,12 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { DatabaseSync } from 'node:sqlite';
 import t, { type Test } from 'tap';
+import { DEFAULT_PROGRAM } from '../support/activation.ts';
 import { fetchLuksKey } from '../support/command-line.ts';
 import { machine, until } from '../support/keepalive-machine.ts';
 import { KEY_SERVER, type KeyServerProcess, startKeyServer } from '../support/key-server.ts';
 import { run } from '../support/run.ts';
+import { startTang } from '../support/tang.ts';
 
 t.setTimeout(300_000);
 
@@ -85,6 +87,35 @@ t.test('a backup makes a server elsewhere, where every machine starts locked', a
   t.match(await server.command('allow', 'nas'), { status: 0 });
   t.match(await opens(), { status: 0, stdout: 'secret' }, 'the same server, by the same key');
   t.match(await server.command('audit', 'verify'), { status: 0 });
+});
+
+t.test('a backup whose passphrase is a sealed key', async (t) => {
+  const server = await startKeyServer(t);
+  const opens = await joined(t, server);
+  const tang = await startTang(t);
+  const folder = folderFor(t);
+  // Bytes of any kind, none of them text.
+  const secret = Buffer.from([0xff, 0x00, 0xc3, 0x28, 0x80, 0x0a, 0xfe]);
+  const config = JSON.stringify({ url: tang.url, thp: tang.thp });
+  const sealed = await fetchLuksKey(['seal', 'tang', config, '--etc', folder], secret);
+  t.equal(sealed.status, 0, sealed.stderr);
+  const jwe = join(folder, 'backup.jwe');
+  writeFileSync(jwe, sealed.stdout);
+  const piped = async (...args: string[]) => {
+    const opened = await run([...DEFAULT_PROGRAM, 'open', jwe, '--etc', folder], Buffer.alloc(0), {});
+    return run([...KEY_SERVER, ...args, '--passphrase-file', '-'], opened.stdout, {});
+  };
+  const backup = await piped('backup', '--socket', join(server.state, 'operator.sock'));
+  t.equal(backup.status, 0, backup.stderr);
+  const copy = join(folder, 'backup');
+  copyFileSync(backup.stdout.toString().trim(), copy);
+  await server.stop();
+  rmSync(server.state, { recursive: true });
+  const restored = await piped('restore', copy, '--state', server.state);
+  t.equal(restored.status, 0, restored.stderr);
+  await server.start();
+  t.match(await server.command('allow', 'nas'), { status: 0 });
+  t.match(await opens(), { status: 0, stdout: 'secret' });
 });
 
 t.test('another master key: the server goes on, and a copy from before needs the old one', async (t) => {

@@ -1,3 +1,4 @@
+import { fromBase64url } from '../../base/bytes.ts';
 import { AppError } from '../../base/errors.ts';
 import { keyPinText } from '../../base/key-pin.ts';
 import { limits } from '../../base/limits.ts';
@@ -115,7 +116,7 @@ async function list(app: App, { after }: Of<'list'>): Promise<OperatorResponses[
 }
 
 async function backup(app: App, { passphrase }: Of<'backup'>): Promise<OperatorResponses['backup']> {
-  using secret = Secret.takeFrom(Buffer.from(passphrase));
+  using secret = Secret.takeFrom(fromBase64url(passphrase) ?? Buffer.alloc(0));
   const path = await app.upkeep.backup(secret);
   await note(app, 'backup');
   return { path };
