@@ -30,6 +30,8 @@ export const limits = {
   reportMs: 3_000,
   /** A head of the audit log may be older than the last one, as processes of one server sign each for itself. */
   auditHeadLagMs: 60_000,
+  /** Digests of audit records in one answer: 46 KiB. */
+  auditDigestsPage: 1000,
   /** Heads of one server's audit log that are kept: one for each of the last 30 days, and the last one. */
   auditHeadsKept: 31,
   /** The file with them: a head takes 300 bytes. */

@@ -37,15 +37,15 @@ export function lineOf(chain: readonly Succession[]): Buffer[] {
 
 /** @returns null when it is not signed by its key */
 function pinsOf({ key, next, signature }: Succession): { own: Buffer; next: Buffer } | null {
-  const nextSha256 = parseKeyPin(next);
-  const bytes = fromBase64url(signature);
-  if (nextSha256 === null || bytes === null) return null;
   try {
+    const nextSha256 = parseKeyPin(next);
+    const bytes = fromBase64url(signature);
+    if (nextSha256 === null || bytes === null) return null;
     const publicKey = publicKeyFrom(key);
     const own = keyPinOf(publicKey);
     return isSignatureOf(signedBytes(own, nextSha256), bytes, publicKey) ? { own, next: nextSha256 } : null;
   } catch {
-    // No key at all.
+    // No key at all, or not even text.
     return null;
   }
 }

@@ -2,7 +2,8 @@ import { AppError, asAppError, failureLine } from '../base/errors.ts';
 import { limits } from '../base/limits.ts';
 import type { Clock, DurableFiles, Files, Logger } from '../base/ports.ts';
 import type { ServerConnection } from '../base/server-connection.ts';
-import { type HeadJson, headFromJson, isSigned } from '../server/audit/heads.ts';
+import { type DigestsAfter, isExtension } from '../server/audit/extension.ts';
+import { type HeadJson, headFromJson, isSigned, type SignedHead } from '../server/audit/heads.ts';
 
 type ServerKey = ServerConnection['serverKey'];
 
@@ -25,8 +26,8 @@ interface SeenHead extends HeadJson {
 }
 
 /**
- * Remembers where a server's audit log ended, so that nobody can cut it off or change its last record unnoticed, not
- * even its operator. A log that was rewritten and then grown on is found by an operator who compares it with the file.
+ * Remembers where a server's audit log ended, and follows it from there, so that nobody can rewrite what it records
+ * unnoticed, not even its operator.
  */
 export class HeadWitness {
   readonly #server: string;
@@ -47,17 +48,19 @@ export class HeadWitness {
 
   /**
    * @param serverKey whose signature counts
+   * @param digests asks the server, who may refuse
    * @returns what is wrong, once it has been told in the journal; null = nothing, or nothing new
+   * @throws AppError what `digests` throws; the head is not kept then
    */
-  async see(head: HeadJson | null, serverKey: ServerKey): Promise<string | null> {
-    const fault = await this.#faultOf(head, serverKey);
+  async see(head: HeadJson | null, serverKey: ServerKey, digests: DigestsAfter): Promise<string | null> {
+    const fault = await this.#faultOf(head, serverKey, digests);
     if (fault === null) return null;
     const hint = 'was it restored from a backup? if not, somebody has rewritten it';
     this.#world.journal.error(`${this.#server}: major alert: ${fault} (hint: ${hint})`);
     return fault;
   }
 
-  async #faultOf(head: HeadJson | null, serverKey: ServerKey): Promise<string | null> {
+  async #faultOf(head: HeadJson | null, serverKey: ServerKey, digests: DigestsAfter): Promise<string | null> {
     const seen = await this.#heads();
     const last = seen.at(-1);
     if (head !== null && !isSignedBy(head, serverKey)) {
@@ -73,7 +76,15 @@ export class HeadWitness {
       const fault = `its audit log ended with record ${last.seq}, and now with record ${head?.seq ?? 0}`;
       return this.#keep(head, fault);
     }
-    if (head.seq > last.seq) return this.#keep(head, null);
+    if (head.seq > last.seq) {
+      const isLonger = await isExtension(binary(head), binary(last), digests);
+      // Another keep-alive's answer came in between: this one is not the news that it was.
+      if (this.#seen?.at(-1) !== last) return null;
+      return this.#keep(
+        head,
+        isLonger ? null : `record ${head.seq} of its audit log does not extend record ${last.seq}`,
+      );
+    }
     this.#behindSinceMs = null;
     return head.hash === last.hash
       ? null
@@ -128,6 +139,13 @@ export class HeadWitness {
 function isSignedBy(head: HeadJson, serverKey: ServerKey): boolean {
   const parsed = headFromJson(head);
   return parsed !== null && isSigned(parsed, [serverKey]);
+}
+
+/** One that was read by `headFromJson` before. */
+function binary(head: HeadJson): SignedHead {
+  const parsed = headFromJson(head);
+  if (parsed === null) throw new Error('not a head');
+  return parsed;
 }
 
 function linesOf(heads: readonly SeenHead[]): Buffer {

@@ -137,9 +137,22 @@ export class ServerKeepalive {
     });
     this.#armed();
     await this.#follower.see(answer['server-key'], connection, this.#signal);
-    const fault = await this.#witness.see(answer['audit-head'], connection.serverKey);
+    const digests = (after: number) => this.#auditDigests(after, connection);
+    const fault = await this.#witness.see(answer['audit-head'], connection.serverKey, digests);
     if (fault !== null) await this.#report(connection, 'audit-head', fault);
     return answer['lease-left-ms'];
+  }
+
+  async #auditDigests(after: number, connection: ServerConnection): Promise<readonly Buffer[]> {
+    const { response } = wire.auditDigests;
+    const asking = ask(connection, 'POST', '/v1/audit/digests', { after }, response, this.#signal);
+    const { digests } = await asking.catch((thrown: unknown) => {
+      // Else a server could keep the alert away by refusing.
+      if (thrown instanceof AppError && thrown.code === 'refused' && verdictIn(thrown) === null)
+        return { digests: [] };
+      throw thrown;
+    });
+    return digests.map((digest) => Buffer.from(digest, 'base64url'));
   }
 
   async #watch(connection: ServerConnection, well: () => void): Promise<void> {

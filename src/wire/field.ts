@@ -30,9 +30,12 @@ export const machineName = v.pipe(
 /** Milliseconds, a whole number. */
 export const ms = v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(2 ** 50));
 
+/** A record of the server's audit log; 0 is before the first. */
+export const auditSeq = v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(Number.MAX_SAFE_INTEGER));
+
 /** A signed head of the server's audit log (src/server/audit/heads.ts). */
 export const auditHead = v.object({
-  seq: v.pipe(v.number(), v.integer(), v.minValue(0)),
+  seq: auditSeq,
   hash: base64url(32),
   'wall-ms': v.number(),
   signer: base64url(32),

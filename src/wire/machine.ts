@@ -1,5 +1,5 @@
 import * as v from 'valibot';
-import { auditHead, base64url, boot, ecKey, kid, machineName, ms } from './field.ts';
+import { auditHead, auditSeq, base64url, boot, ecKey, kid, machineName, ms } from './field.ts';
 
 /** What a machine and its server say to each other: one request and one response for each route, as JSON. */
 
@@ -72,6 +72,12 @@ export const keepalive = {
     'lease-left-ms': v.nullable(ms),
     'audit-head': v.nullable(auditHead),
   }),
+};
+
+/** `POST /v1/audit/digests`: SHA-256 of each record after `after`, a page of them; none = that was the last one. */
+export const auditDigests = {
+  request: v.strictObject({ after: auditSeq }),
+  response: v.object({ digests: v.array(base64url(32)) }),
 };
 
 /** `POST /v1/expect`: the machine is about to reboot. */

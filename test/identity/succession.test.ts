@@ -31,7 +31,7 @@ t.test('a line ends where a word is not that of the key before', async (t) => {
     { ...first, next: 'sha256/short' },
     { ...first, signature: '***' },
     { ...first, signature: '' },
-    { key: 1, next: 2, signature: 3 } as never as Succession,
+    { ...first, signature: 3 } as never as Succession,
   ]) {
     t.strictSame(lineOf([broken, second]), [], JSON.stringify(broken));
   }

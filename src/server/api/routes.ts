@@ -2,6 +2,7 @@ import { type GenericSchema, safeParse } from 'valibot';
 import { AppError } from '../../base/errors.ts';
 import * as wire from '../../wire/machine.ts';
 import type { App, Caller } from './app.ts';
+import { digests } from './audit-digests.ts';
 import { claim } from './claims.ts';
 import { join } from './join.ts';
 import { expect, keepalive } from './keepalive.ts';
@@ -105,6 +106,13 @@ export const routes: readonly Route[] = [
     summary: 'announce a reboot',
     wire: wire.expect,
     handle: (app, caller, _, body) => expect(app, caller, body),
+  }),
+  withBody({
+    method: 'POST',
+    path: '/v1/audit/digests',
+    summary: 'digests of audit records, by which a machine sees that a head extends the one that it saw last',
+    wire: wire.auditDigests,
+    handle: (app, caller, _, body) => digests(app, caller, body),
   }),
   withBody({
     method: 'POST',

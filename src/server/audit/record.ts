@@ -1,3 +1,5 @@
+import { randomBytes } from 'node:crypto';
+
 /** One thing that happened, as it is to be recorded. */
 export interface AuditEntry {
   /** Who did it, or asked for it: `operator`, `machine`, `server`, `stranger`. */
@@ -24,7 +26,10 @@ export interface Now {
   readonly wallMs: number;
 }
 
-/** The record's text: one line of JSON, kept and hashed as it stands. */
+/**
+ * The record's text: one line of JSON, kept and hashed as it stands.
+ * Salted, so that a machine that is shown its digest does not find out by trying what it says.
+ */
 export function recordText(entry: AuditEntry, now: Now): string {
   return JSON.stringify({
     when: new Date(now.wallMs).toISOString(),
@@ -37,5 +42,6 @@ export function recordText(entry: AuditEntry, now: Now): string {
     from: entry.from,
     'request-id': entry.requestId,
     details: entry.details,
+    salt: randomBytes(16).toString('base64url'),
   });
 }

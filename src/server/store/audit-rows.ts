@@ -7,7 +7,7 @@ import { bytesOf, numberOf, type Query, textOf } from './database.ts';
  * commit: with two more ways to the server and back, processes would get half as many records done.
  */
 const LINK_IN_POSTGRES = `WITH head AS (
-  UPDATE audit_head SET seq = seq + 1, hash = sha256(?1::bytea || hash || int8send(seq + 1) || convert_to(?2, 'UTF8'))
+  UPDATE audit_head SET seq = seq + 1, hash = sha256(?1::bytea || hash || int8send(seq + 1) || sha256(convert_to(?2, 'UTF8')))
   RETURNING seq, hash)
   INSERT INTO audit (seq, hash, record) SELECT seq, hash, ?2 FROM head`;
 

@@ -16,7 +16,7 @@ onBoth('invited, joined, sealed, opened, revoked', async (t, place) => {
     rejoin: false,
   });
   const nas = new TestMachine(server);
-  t.same(await nas.join(invitation), { name: 'nas', status: 'armed' });
+  t.same(await nas.join(invitation), { name: 'nas', status: 'armed', chain: [] });
   for (const crv of ['P-521', 'P-256'] as const) {
     t.match(await nas.seal(crv), { kid: /^[\w-]{43}$/, key: { crv } });
     t.equal(await nas.recover(), 'opened', crv);
@@ -86,7 +86,7 @@ onBoth('a machine that joins again is locked until an operator has looked', asyn
     rejoin: true,
   });
   const fresh = new TestMachine(server);
-  t.same(await fresh.join(invitation), { name: 'nas', status: 'locked' });
+  t.same(await fresh.join(invitation), { name: 'nas', status: 'locked', chain: [] });
   t.match(await old.keepalive(), { code: 'unknown' }, 'the old key is nobody');
   t.match(await fresh.seal(), { code: 'locked' });
   const { machine } = await server.operate<'machine'>({ command: 'show', name: 'nas' });
