@@ -18,6 +18,8 @@ _fetch_luks_key_volumes() {
 
 _fetch_luks_key() {
   local begun=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]} command=${COMP_WORDS[1]-}
+  local pins='--tpm2 --tpm2-pcrs --tpm2-public-key --tpm2-public-key-pcrs --tpm2-rollback-counter --tpm2-pin
+    --tpm2-pin-file --remote --tang --require'
   COMPREPLY=()
   if ((COMP_CWORD == 1)); then
     _fetch_luks_key_words 'handle seal open enroll adopt rotate reseal unenroll recovery-key backup credential request join leave keepalive announce-reboot act check retire predict status doctor --help --version' "$begun"
@@ -25,31 +27,31 @@ _fetch_luks_key() {
   fi
   case $before in
   --etc) _fetch_luks_key_files -d "$begun" && return ;;
-  --crypttab | --socket | --device | --unlock-key-file | --passphrase-file) _fetch_luks_key_files -f "$begun" && return ;;
+  --crypttab | --socket | --device | --unlock-key-file | --passphrase-file | --tpm2-pin-file | --tpm2-public-key) _fetch_luks_key_files -f "$begun" && return ;;
   --output) COMPREPLY=(-) && return ;;
   esac
   case $command:$begun in
   handle:-*) _fetch_luks_key_words '--etc --crypttab --help' "$begun" ;;
-  seal:-*) _fetch_luks_key_words '--credential --yes --json --etc --help' "$begun" ;;
+  seal:-*) _fetch_luks_key_words '--credential --tpm2-pin-file --yes --json --etc --help' "$begun" ;;
   credential:-*) _fetch_luks_key_words '--json --etc --help' "$begun" ;;
   credential:*) ((COMP_CWORD > 2)) || _fetch_luks_key_words 'list install' "$begun" ;;
   seal:*) ((COMP_CWORD > 2)) || _fetch_luks_key_words 'tpm2 tang remote systemd-creds sss' "$begun" ;;
-  open:-*) _fetch_luks_key_words '--output --json --etc --help' "$begun" ;;
+  open:-*) _fetch_luks_key_words '--output --json --tpm2-pin-file --etc --help' "$begun" ;;
   open:*) _fetch_luks_key_files -f "$begun" ;;
   enroll:-*)
-    _fetch_luks_key_words '--tpm2 --remote --tang --require --device --unlock-key-file --file --no-crypttab
-      --socket --yes --dry-run --json --etc --crypttab --help' "$begun"
+    _fetch_luks_key_words "$pins --device --unlock-key-file --file --no-crypttab
+      --socket --yes --dry-run --json --etc --crypttab --help" "$begun"
     ;;
   adopt:-*)
-    _fetch_luks_key_words '--tpm2 --remote --tang --require --replace --unlock-key-file --socket --yes --dry-run
-      --json --etc --crypttab --help' "$begun"
+    _fetch_luks_key_words "$pins --replace --unlock-key-file --socket --yes --dry-run
+      --json --etc --crypttab --help" "$begun"
     ;;
   rotate:-*)
-    _fetch_luks_key_words '--all --unlock-key-file --yes --json --etc --crypttab --help' "$begun"
+    _fetch_luks_key_words '--all --unlock-key-file --tpm2-pin-file --yes --json --etc --crypttab --help' "$begun"
     ;;
   reseal:-*)
-    _fetch_luks_key_words '--tpm2 --remote --tang --require --unlock-key-file --no-crypttab --yes --json
-      --etc --crypttab --help' "$begun"
+    _fetch_luks_key_words "$pins --unlock-key-file --no-crypttab --yes --json
+      --etc --crypttab --help" "$begun"
     ;;
   recovery-key:-*) _fetch_luks_key_words '--device --unlock-key-file --json --etc --crypttab --help' "$begun" ;;
   backup:-*) _fetch_luks_key_words '--device --passphrase-file --json --etc --crypttab --help' "$begun" ;;

@@ -41,6 +41,12 @@ complete -c fetch-luks-key -n '__fish_seen_subcommand_from open request' -l outp
 complete -c fetch-luks-key -n '__fish_seen_subcommand_from seal open request join check credential status doctor retire predict enroll adopt rotate reseal unenroll recovery-key backup' -l json -d 'print JSON'
 complete -c fetch-luks-key -n '__fish_seen_subcommand_from join' -l name -x -d 'what to call the server here'
 complete -c fetch-luks-key -n '__fish_seen_subcommand_from enroll adopt reseal' -l tpm2 -d 'the TPM'
+complete -c fetch-luks-key -n '__fish_seen_subcommand_from enroll adopt reseal' -l tpm2-pcrs -x -d 'as these PCRs are now'
+complete -c fetch-luks-key -n '__fish_seen_subcommand_from enroll adopt reseal' -l tpm2-public-key -r -F -d 'as this key has signed'
+complete -c fetch-luks-key -n '__fish_seen_subcommand_from enroll adopt reseal' -l tpm2-public-key-pcrs -x -d 'of these PCRs'
+complete -c fetch-luks-key -n '__fish_seen_subcommand_from enroll adopt reseal' -l tpm2-rollback-counter -x -d 'can be retired by this NV index'
+complete -c fetch-luks-key -n '__fish_seen_subcommand_from enroll adopt reseal' -l tpm2-pin -d 'and a PIN'
+complete -c fetch-luks-key -n '__fish_seen_subcommand_from enroll adopt reseal rotate seal open' -l tpm2-pin-file -r -F -d 'the PIN'
 complete -c fetch-luks-key -n '__fish_seen_subcommand_from enroll adopt reseal' -l remote -x -d 'a key server'
 complete -c fetch-luks-key -n '__fish_seen_subcommand_from enroll adopt reseal' -l tang -x -d 'a Tang server'
 complete -c fetch-luks-key -n '__fish_seen_subcommand_from enroll adopt reseal' -l require -x -d 'how many of them'
@@ -53,4 +59,4 @@ complete -c fetch-luks-key -n '__fish_seen_subcommand_from adopt' -l replace -d 
 complete -c fetch-luks-key -n '__fish_seen_subcommand_from backup' -l passphrase-file -r -F -d 'the backup\'s passphrase'
 complete -c fetch-luks-key -n '__fish_seen_subcommand_from backup' -F
 complete -c fetch-luks-key -n '__fish_seen_subcommand_from status' -l probe -d 'ask whether each pin would answer'
-complete -c fetch-luks-key -n '__fish_seen_subcommand_from rotate' -l all -d 'every volume that was enroll adopted'
+complete -c fetch-luks-key -n '__fish_seen_subcommand_from rotate' -l all -d 'every volume that was enrolled'

@@ -30,6 +30,10 @@ export const limits = {
   reportMs: 3_000,
   /** A head of the audit log may be older than the last one, as processes of one server sign each for itself. */
   auditHeadLagMs: 60_000,
+  /** setTimeout takes no more. */
+  longestTimerMs: 2 ** 31 - 1,
+  /** Of a PIN, before a handler gives up: a TPM locks itself after some more. */
+  pinTries: 3,
   /** Digests of audit records in one answer: 46 KiB. */
   auditDigestsPage: 1000,
   /** Heads of one server's audit log that are kept: one for each of the last 30 days, and the last one. */

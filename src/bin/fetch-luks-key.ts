@@ -6,6 +6,7 @@ import type { World } from '../cli/world.ts';
 import { credentialsBySystemd } from '../creds/credentials.ts';
 import { takeConnection } from '../os/activation.ts';
 import { leaveProof, leftProof, order } from '../os/alive-files.ts';
+import { pinAsker } from '../os/ask-pin.ts';
 import { bootId } from '../os/boot-id.ts';
 import { clock } from '../os/clock.ts';
 import { durableFiles } from '../os/durable-files.ts';
@@ -74,6 +75,7 @@ const world: World = {
   journal,
   serverWorld,
   leaveProof,
+  pinOf: pinAsker(runner),
   runner,
   memoryFiles,
   locks,

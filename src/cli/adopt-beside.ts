@@ -11,13 +11,14 @@ import { planJson, planLines, type UnitReport } from '../enroll/report.ts';
 import { Keyslots, wrongPassphrase } from '../luks/keyslots.ts';
 import type { Adoption } from './adopt.ts';
 import { choiceFrom, make, policyFrom, unitReport } from './enrolling.ts';
+import type { SealingWorld } from './tpm-pin.ts';
 import { refuseEmpty, unlock } from './unlock.ts';
 import type { World } from './world.ts';
 
 type Beside = Exclude<Foreign, { kind: 'clevis' }>;
 
 /** What is there is opened by systemd alone, or by whoever reads a file: a key of ours is enrolled beside it. */
-export async function adoptBeside(foreign: Beside, adoption: Adoption, world: World): Promise<number> {
+export async function adoptBeside(foreign: Beside, adoption: Adoption, world: SealingWorld): Promise<number> {
   const { target, records, places, values, startMs } = adoption;
   const { volume, device, entry } = target;
   const keyslots = new Keyslots(device, world);
@@ -85,7 +86,7 @@ async function refuseUnproven(units: UnitReport, { values }: Adoption, { files }
 /** As it was, one's own pin: systemd's token is opened by the TPM too. */
 async function besidePolicy({ kind }: Beside, { values }: Adoption, world: World): Promise<Policy> {
   if (kind === 'key file' || choiceFrom(values) !== null) return await policyFrom('adopt', values, world);
-  return policyOf({ tpm2: true, remotes: [], tangs: [], require: null });
+  return policyOf({ tpm2: { config: {}, withPin: false }, remotes: [], tangs: [], require: null });
 }
 
 /** @returns null where nobody asks for it */

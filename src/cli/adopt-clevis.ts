@@ -61,7 +61,10 @@ async function openAll(
   for (const binding of bindings) {
     const { id, keyslot, sealedKey } = binding;
     try {
-      const key = await openSealed({ record: { sealedKey }, places, world }, world.signal);
+      const key = await openSealed(
+        { record: { sealedKey, volume: target.volume }, places, world },
+        world.signal,
+      );
       opened.set(binding, key);
       if (await keyslots.opens(key, world.signal, keyslot)) continue;
       opened.delete(binding);
@@ -88,6 +91,7 @@ async function planOf(binding: Binding, { target, places, values }: Adoption, wo
     pin: 'clevis',
     config: {},
     title: policyText(policyOf(sealedKey), () => null),
+    asksForPin: false,
     needsNetwork: asks('tang') || asks('remote'),
     needsServer: asks('remote'),
     warnings: [],

@@ -8,8 +8,9 @@ import { findInCrypttab } from '../luks/crypttab.ts';
 import { adoptBeside } from './adopt-beside.ts';
 import { adoptClevis } from './adopt-clevis.ts';
 import { type Command, parseCommandLine, placeOptions, placesFrom } from './command.ts';
-import { heal, onlyOne, pinOptions } from './enrolling.ts';
+import { heal, onlyOne, pinHelp, pinOptions } from './enrolling.ts';
 import { DEFAULT_SOCKET } from './request.ts';
+import { knowingPin } from './tpm-pin.ts';
 import type { World } from './world.ts';
 
 const options = {
@@ -50,11 +51,9 @@ no key but Clevis' opens by it. Beside a TPM2 token of systemd-cryptenroll, or
 the key file that crypttab names, a new key is enrolled, and their options are
 taken out of crypttab.
 
-  --tpm2            this machine's TPM; the default beside a TPM2 token
-  --remote NAME     a key server that this machine has joined
-  --tang URL        a Tang server
-  --require K       how many of these are needed; default: all of them
-                    Beside a key file, without any, what there is is proposed.
+${pinHelp}
+                    Without any, it is the TPM beside a TPM2 token; beside a key
+                    file, what there is is proposed.
   --replace         then remove the TPM2 token with its keyslot, or the keyslot
                     of the key file; the file itself stays
 
@@ -74,8 +73,9 @@ example, for a volume that a key file on the root file system opens:
   fetch-luks-key adopt data --tpm2 --remote home --replace
 `,
 
-  async run(args, world) {
+  async run(args, base) {
     const { values, positionals } = parseCommandLine('adopt', args, options, ['VOLUME']);
+    const world = knowingPin(base, values['tpm2-pin-file']);
     const volume = volumeName(positionals[0] ?? '');
     const places = placesFrom(values);
     const startMs = world.clock.nowMs();

@@ -8,7 +8,7 @@ import { encryptToPassphrase } from '../jwe/passphrase.ts';
 import { jweOf } from '../luks/tokens.ts';
 import { absolute, type Command, parseCommandLine, placeOptions } from './command.ts';
 import { onlyOne } from './enrolling.ts';
-import { backupPassphrase } from './passphrase.ts';
+import { backupPassphrase, chosen } from './passphrase.ts';
 import type { World } from './world.ts';
 
 const TAR = '/usr/bin/tar';
@@ -54,7 +54,7 @@ example:
     }
     using _lock = await onlyOne('backup', values.crypttab, world);
     const target = await findTarget(volume, values.crypttab, absolute(values.device), world.files);
-    using passphrase = await backupPassphrase(values['passphrase-file'], world, { twice: true });
+    using passphrase = await chosen(backupPassphrase, values['passphrase-file'], world, { twice: true });
     using scratch = world.scratchFolder();
     await succeed(
       CRYPTSETUP,

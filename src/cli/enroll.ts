@@ -1,12 +1,13 @@
 import { volumeName } from '../base/names.ts';
-import { newKey, planFor, type Wishes } from '../enroll/plan.ts';
+import { newKey, type Plan, planFor, type Wishes } from '../enroll/plan.ts';
 import { enrolledOf } from '../enroll/record.ts';
 import { lastLine, planJson, planLines } from '../enroll/report.ts';
 import { findTarget, type Target } from '../enroll/target.ts';
 import { Keyslots } from '../luks/keyslots.ts';
 import { absolute, type Command, parseCommandLine, placeOptions, placesFrom } from './command.ts';
-import { heal, make, onlyOne, pinOptions, policyFrom, unitReport } from './enrolling.ts';
+import { heal, make, onlyOne, pinHelp, pinOptions, policyFrom, unitReport } from './enrolling.ts';
 import { DEFAULT_SOCKET } from './request.ts';
+import { knowingPin } from './tpm-pin.ts';
 import { refuseEmpty, unlock } from './unlock.ts';
 import type { World } from './world.ts';
 
@@ -36,10 +37,7 @@ it as a Clevis token in the volume's header, names the socket in crypttab, and
 proves that the volume opens. What opens it now goes on doing so. If anything
 fails, all is undone; after a power cut the next enroll undoes what was left.
 
-  --tpm2            this machine's TPM
-  --remote NAME     a key server that this machine has joined
-  --tang URL        a Tang server
-  --require K       how many of these are needed; default: all of them
+${pinHelp}
                     Without any, what there is here is proposed.
 
   --device PATH     the volume's device or image, if crypttab has no line for it
@@ -61,8 +59,9 @@ example:
   fetch-luks-key enroll data --tpm2 --remote home
 `,
 
-  async run(args, world) {
+  async run(args, base) {
     const { values, positionals } = parseCommandLine('enroll', args, options, ['VOLUME']);
+    const world = knowingPin(base, values['tpm2-pin-file']);
     const volume = volumeName(positionals[0] ?? '');
     const places = placesFrom(values);
     const startMs = world.clock.nowMs();
@@ -91,7 +90,7 @@ example:
       world,
     );
     const milliseconds = Math.round(world.clock.nowMs() - startMs);
-    const proof = bySocket ? values.socket : `its sealed key; nobody listens at ${values.socket} yet`;
+    const proof = bySocket ? values.socket : `its sealed key${withoutSocket(plan, values)}`;
     const lines = [
       `enrolled ${volume} in ${(milliseconds / 1000).toFixed(1)} s`,
       ...planLines(plan, units),
@@ -103,6 +102,11 @@ example:
     return 0;
   },
 };
+
+/** Why the socket has not proven it. */
+function withoutSocket({ policy }: Plan, { socket }: Values): string {
+  return policy.asksForPin ? ' and your PIN' : `; nobody listens at ${socket} yet`;
+}
 
 async function wishesFrom(values: Values, world: World): Promise<Wishes> {
   return {

@@ -11,20 +11,53 @@ import type { UnitReport } from '../enroll/report.ts';
 import { notEnabled, systemdRuns, unitsFor } from '../enroll/units.ts';
 import type { Places } from '../handler/locate.ts';
 import { Keyslots } from '../luks/keyslots.ts';
+import { absolute } from './command.ts';
 import { sealAs } from './sealing.ts';
+import { pinFileOption, type SealingWorld } from './tpm-pin.ts';
 import type { World } from './world.ts';
 
 /** What the commands that change a volume's keys have in common. */
 
 export const pinOptions = {
   tpm2: { type: 'boolean' },
+  'tpm2-pcrs': { type: 'string' },
+  'tpm2-public-key': { type: 'string' },
+  'tpm2-public-key-pcrs': { type: 'string' },
+  'tpm2-rollback-counter': { type: 'string' },
+  'tpm2-pin': { type: 'boolean' },
+  ...pinFileOption,
   remote: { type: 'string', multiple: true },
   tang: { type: 'string', multiple: true },
   require: { type: 'string' },
 } as const;
 
+/** For `--help`. */
+export const pinHelp = `  --tpm2            this machine's TPM; each of the next options implies it
+  --tpm2-pcrs LIST  to the values that these PCRs have now, as 0,7; default 7;
+                    '' for none
+  --tpm2-public-key FILE
+                    or to values signed by this key (systemd-measure, ukify)
+  --tpm2-public-key-pcrs LIST
+                    of these PCRs; default 11
+  --tpm2-rollback-counter INDEX
+                    with a counter at this NV index, by which retire makes the
+                    TPM refuse it later
+  --tpm2-pin        and a PIN, which is asked for at each boot
+  --tpm2-pin-file FILE
+                    the PIN, without the newline at its end; - for standard
+                    input. Default: you are asked
+  --remote NAME     a key server that this machine has joined
+  --tang URL        a Tang server
+  --require K       how many of these are needed; default: all of them`;
+
 interface PinValues {
   readonly tpm2?: boolean | undefined;
+  readonly 'tpm2-pcrs'?: string | undefined;
+  readonly 'tpm2-public-key'?: string | undefined;
+  readonly 'tpm2-public-key-pcrs'?: string | undefined;
+  readonly 'tpm2-rollback-counter'?: string | undefined;
+  readonly 'tpm2-pin'?: boolean | undefined;
+  readonly 'tpm2-pin-file'?: string | undefined;
   readonly remote?: string[] | undefined;
   readonly tang?: string[] | undefined;
   readonly require?: string | undefined;
@@ -32,12 +65,25 @@ interface PinValues {
 
 /** @returns null when no pin was chosen @throws AppError `usage` */
 export function choiceFrom(values: PinValues): PinChoice | null {
-  const { tpm2 = false, remote: remotes = [], tang: tangs = [] } = values;
-  if (!tpm2 && remotes.length === 0 && tangs.length === 0) {
+  const { remote: remotes = [], tang: tangs = [] } = values;
+  const tpm2 = tpmFrom(values);
+  if (tpm2 === null && remotes.length === 0 && tangs.length === 0) {
     if (values.require === undefined) return null;
     throw new AppError('usage', '--require: of nothing', { hint: 'name pins with --tpm2, --remote, --tang' });
   }
   return { tpm2, remotes, tangs, require: values.require === undefined ? null : Number(values.require) };
+}
+
+function tpmFrom(values: PinValues): PinChoice['tpm2'] {
+  const given: Record<string, string | null | undefined> = {
+    pcr_ids: values['tpm2-pcrs'],
+    public_key: absolute(values['tpm2-public-key']),
+    public_key_pcrs: values['tpm2-public-key-pcrs'],
+    rollback_counter: values['tpm2-rollback-counter'],
+  };
+  const config = Object.fromEntries(Object.entries(given).filter(([, value]) => value != null));
+  const withPin = (values['tpm2-pin'] ?? false) || values['tpm2-pin-file'] !== undefined;
+  return values.tpm2 || withPin || Object.keys(config).length > 0 ? { config, withPin } : null;
 }
 
 interface PolicyValues extends PinValues {
@@ -114,7 +160,7 @@ export async function make(
   made: { readonly key: Secret; readonly passphrase: Secret; readonly units: readonly string[] },
   enrolled: Enrolled,
   trusting: boolean,
-  world: World,
+  world: SealingWorld,
 ): Promise<boolean> {
   const { policy, places, target } = plan;
   const sealing = { pin: policy.pin, config: policy.config, etc: places.etc, trusting };

@@ -6,6 +6,7 @@ import type { SealedKey } from '../pins/pin.ts';
 import { parseSealedKey } from '../pins/table.ts';
 import { keyServersOf } from '../remote/key-servers.ts';
 import { type Command, checkOutput, etcOption, outputOptions, parseCommandLine } from './command.ts';
+import { knowingPin, pinFileOption } from './tpm-pin.ts';
 import type { World } from './world.ts';
 
 export const openCommand: Command = {
@@ -19,6 +20,9 @@ output, as 'clevis decrypt' does. FILE is - for standard input.
   --output -   write the secret even when standard output is a terminal
   --json       print {"pin": ..., "bytes": ..., "milliseconds": ...}
                instead of the secret
+  --tpm2-pin-file FILE
+               the PIN of the TPM's key, - for standard input; default: you are
+               asked
   --etc DIR    default /etc/fetch-luks-key: its config.yaml names key servers
 
 example:
@@ -26,10 +30,10 @@ example:
     cryptsetup open --test-passphrase --key-file=- /dev/sdb1
 `,
 
-  async run(args, world) {
-    const { values, positionals } = parseCommandLine('open', args, { ...outputOptions, ...etcOption }, [
-      'FILE',
-    ]);
+  async run(args, base) {
+    const options = { ...outputOptions, ...etcOption, ...pinFileOption };
+    const { values, positionals } = parseCommandLine('open', args, options, ['FILE']);
+    const world = knowingPin(base, values['tpm2-pin-file']);
     const [path = ''] = positionals;
     checkOutput('open', values);
     if (world.standardOutputIsTerminal() && values.output === undefined && !values.json) {
@@ -44,6 +48,7 @@ example:
     const context = {
       ...world,
       servers,
+      askPin: world.pinOf(path, 0),
       attempt: tryOnce,
       afterwards: (leftover: Promise<unknown>) => leftovers.push(leftover),
     };

@@ -8,6 +8,7 @@ import { findTarget } from '../enroll/target.ts';
 import type { Places } from '../handler/locate.ts';
 import { findInCrypttab } from '../luks/crypttab.ts';
 import { make, unitReport } from './enrolling.ts';
+import type { SealingWorld } from './tpm-pin.ts';
 import type { World } from './world.ts';
 
 /** The sealed keys that `enroll` made. @throws AppError `unknown-volume` when there are none */
@@ -56,7 +57,7 @@ export async function renew(
   command: string,
   renewal: Renewal,
   places: Places,
-  world: World,
+  world: SealingWorld,
 ): Promise<Renewed> {
   const { old, policy, key, keyIsKept, passphrase, editCrypttab, trusting } = renewal;
   const { volume, device, uuid, socket, store } = old;

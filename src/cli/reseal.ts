@@ -8,8 +8,9 @@ import type { EnrolRecord } from '../enroll/record.ts';
 import type { Places } from '../handler/locate.ts';
 import { Keyslots } from '../luks/keyslots.ts';
 import { type Command, parseCommandLine, placeOptions, placesFrom } from './command.ts';
-import { choiceFrom, heal, onlyOne, pinOptions } from './enrolling.ts';
+import { choiceFrom, heal, onlyOne, pinHelp, pinOptions } from './enrolling.ts';
 import { enrolledHere, renew, renewable, renewedText } from './renewing.ts';
+import { knowingPin, type SealingWorld } from './tpm-pin.ts';
 import { unlock } from './unlock.ts';
 import type { World } from './world.ts';
 
@@ -35,10 +36,7 @@ before or in the way that is named. The key stays the same if its sealed key
 opens still; if not, a passphrase opens the volume, and a new key takes its
 place. The old sealed key goes once the new one has opened the volume.
 
-  --tpm2            this machine's TPM
-  --remote NAME     a key server that this machine has joined
-  --tang URL        a Tang server
-  --require K       how many of these are needed; default: all of them
+${pinHelp}
 
   --unlock-key-file FILE
                     what opens the volume if the sealed key does not, - for
@@ -53,8 +51,9 @@ example, after an update of the firmware:
   fetch-luks-key reseal data
 `,
 
-  async run(args, world) {
+  async run(args, base) {
     const { values, positionals } = parseCommandLine('reseal', args, options, ['VOLUME']);
+    const world = knowingPin(base, values['tpm2-pin-file']);
     const volume = volumeName(positionals[0] ?? '');
     const places = placesFrom(values);
     const choice = choiceFrom(values);
@@ -73,7 +72,12 @@ example, after an update of the firmware:
   },
 };
 
-async function resealOne(old: EnrolRecord, places: Places, values: Values, world: World): Promise<void> {
+async function resealOne(
+  old: EnrolRecord,
+  places: Places,
+  values: Values,
+  world: SealingWorld,
+): Promise<void> {
   const startMs = world.clock.nowMs();
   using kept = await openedOr(old, places, world);
   const keyslots = new Keyslots(old.device, world);

@@ -8,13 +8,14 @@ import { Keyslots } from '../luks/keyslots.ts';
 import { type Command, parseCommandLine, placeOptions, placesFrom } from './command.ts';
 import { heal, onlyOne } from './enrolling.ts';
 import { enrolledHere, renew, renewable, renewedText } from './renewing.ts';
+import { knowingPin, pinFileOption, type SealingWorld } from './tpm-pin.ts';
 import { unlock } from './unlock.ts';
-import type { World } from './world.ts';
 
 const options = {
   ...placeOptions,
   all: { type: 'boolean' },
   'unlock-key-file': { type: 'string' },
+  ...pinFileOption,
   yes: { type: 'boolean', short: 'y' },
   json: { type: 'boolean' },
 } as const;
@@ -35,6 +36,9 @@ is older brings the old key back.
   --unlock-key-file FILE
                     what opens the volume now, - for standard input; default:
                     its sealed key, or you are asked
+  --tpm2-pin-file FILE
+                    the PIN that its TPM asks for, old and new; default: you
+                    are asked
   -y, --yes         trust new keys of a Tang server without being asked
   --json            print {"volume", "keyslot", "old-keyslot", ...}, a line for
                     each key
@@ -45,9 +49,10 @@ example:
   fetch-luks-key rotate data
 `,
 
-  async run(args, world) {
+  async run(args, base) {
     const all = args.includes('--all');
     const { values, positionals } = parseCommandLine('rotate', args, options, all ? [] : ['VOLUME']);
+    const world = knowingPin(base, values['tpm2-pin-file']);
     using _lock = await onlyOne('rotate', values.crypttab, world);
     if (!all) return await rotate(positionals[0] ?? '', values, world);
     let worst = 0;
@@ -68,7 +73,7 @@ example:
   },
 };
 
-async function rotate(name: string, values: Values, world: World): Promise<number> {
+async function rotate(name: string, values: Values, world: SealingWorld): Promise<number> {
   const volume = volumeName(name);
   const places = placesFrom(values);
   await heal(volume, places, world);
@@ -78,7 +83,12 @@ async function rotate(name: string, values: Values, world: World): Promise<numbe
   return 0;
 }
 
-async function rotateOne(old: EnrolRecord, places: Places, values: Values, world: World): Promise<void> {
+async function rotateOne(
+  old: EnrolRecord,
+  places: Places,
+  values: Values,
+  world: SealingWorld,
+): Promise<void> {
   const startMs = world.clock.nowMs();
   await metadataOf({ record: old, world });
   const keyslots = new Keyslots(old.device, world);

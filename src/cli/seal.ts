@@ -5,6 +5,7 @@ import { credentialPath } from '../credentials/place.ts';
 import { shown } from '../jwe/compact.ts';
 import { type Command, etcOption, parseCommandLine } from './command.ts';
 import { sealAs } from './sealing.ts';
+import { knowingPin, pinFileOption } from './tpm-pin.ts';
 import type { World } from './world.ts';
 
 export const sealCommand: Command = {
@@ -26,6 +27,7 @@ Seals standard input to a policy, in the calling convention and the format of
            now; "pcr_ids": "" is this TPM in any state. {"clevis": true} seals
            as Clevis does, for 'clevis decrypt': to no PCR unless one is given,
            and under a parent key of "hash" (sha256) and "key" (ecc or rsa).
+           {"with_pin": true} is to a PIN alone, which is asked for.
     tang   {"url": URL, "thp": THUMBPRINT, "adv": FILE-OR-OBJECT}
            With neither thp nor adv the thumbprints are shown, and you decide.
     remote {"server": NAME, "crv": "P-256"}
@@ -40,6 +42,8 @@ Seals standard input to a policy, in the calling convention and the format of
                keep it as the secret of a service: DIR/credentials/UNIT/ID.jwe,
                in place of the one before; for foo@.service also that of its
                instances
+  --tpm2-pin-file FILE
+               the PIN, without the newline at its end; default: you are asked
   -y, --yes    trust a Tang server's keys without being asked
       --json   print {"sealed-key" or "credential" and "path", "pin"}
       --etc DIR  default /etc/fetch-luks-key: its config.yaml names key servers
@@ -52,7 +56,7 @@ example:
     < /run/key > /etc/fetch-luks-key/volumes/data.jwe
 `,
 
-  async run(args, world) {
+  async run(args, base) {
     const { values, positionals } = parseCommandLine(
       'seal',
       args,
@@ -61,9 +65,11 @@ example:
         yes: { type: 'boolean', short: 'y' },
         json: { type: 'boolean' },
         ...etcOption,
+        ...pinFileOption,
       },
       ['PIN', 'CONFIG'],
     );
+    const world = knowingPin(base, values['tpm2-pin-file']);
     const [pin = '', configText = ''] = positionals;
     const config = parseConfig(configText);
     const address = values.credential === undefined ? null : credentialAddress(values.credential);

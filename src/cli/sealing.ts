@@ -4,7 +4,7 @@ import { loadConfig } from '../config/load.ts';
 import { leaveProofs } from '../handler/alive.ts';
 import { parseSealedKey, seal } from '../pins/table.ts';
 import { keyServersOf } from '../remote/key-servers.ts';
-import type { World } from './world.ts';
+import type { SealingWorld } from './tpm-pin.ts';
 
 /** How something is to be sealed, apart from what. */
 export interface Sealing {
@@ -28,7 +28,7 @@ export async function sealAs(
   command: string,
   { pin, config, etc, trusting }: Sealing,
   secret: Secret,
-  world: World,
+  world: SealingWorld,
 ): Promise<string> {
   const confirm = trusting ? async () => {} : world.confirm;
   const servers = await keyServersOf(await loadConfig(world.files, etc), world.serverWorld);

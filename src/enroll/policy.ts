@@ -3,7 +3,8 @@ import { tangSigners } from '../pins/tang-signers.ts';
 
 /** Pins by name, as a person chooses them. */
 export interface PinChoice {
-  readonly tpm2: boolean;
+  /** `config`: the pin's configuration (src/pins/tpm2-config.ts); null: without the TPM. */
+  readonly tpm2: { readonly config: object; readonly withPin: boolean } | null;
   /** Names of joined key servers. */
   readonly remotes: readonly string[];
   /** URLs of Tang servers. */
@@ -20,6 +21,8 @@ export interface Policy {
   readonly title: string;
   /** It may have to ask somebody on the network: the volume is then a `_netdev` one. */
   readonly needsNetwork: boolean;
+  /** A person is asked for a PIN at each boot. */
+  readonly asksForPin: boolean;
   /** A key server has a part in it, and wants to be kept informed. */
   readonly needsServer: boolean;
   /** What a person must know who takes it. */
@@ -34,7 +37,7 @@ const NEEDS_SERVER =
 /** @throws AppError `usage` */
 export function policyOf({ tpm2, remotes, tangs, require: required }: PinChoice): Policy {
   const names = [
-    ...(tpm2 ? ['tpm2'] : []),
+    ...(tpm2 === null ? [] : [tpm2.withPin ? 'tpm2 with a PIN' : 'tpm2']),
     ...remotes.map((name) => `remote ${name}`),
     ...tangs.map((url) => `tang ${url}`),
   ];
@@ -43,14 +46,15 @@ export function policyOf({ tpm2, remotes, tangs, require: required }: PinChoice)
     throw new AppError('usage', `enroll: --require: expected 1 to ${names.length}, the pins, got ${count}`);
   }
   const servers = remotes.length + tangs.length;
-  const tpmSuffices = tpm2 && count === 1;
+  const tpmSuffices = tpm2 !== null && !tpm2.withPin && count === 1;
   const warnings = [
     ...(tpmSuffices ? [TPM_ALONE] : []),
     // As many pins as are needed are left when no server answers.
-    ...(count > (tpm2 ? 1 : 0) ? [NEEDS_SERVER] : []),
+    ...(count > (tpm2 === null ? 0 : 1) ? [NEEDS_SERVER] : []),
   ];
   return {
     ...sealedBy({ tpm2, remotes, tangs }, count, names),
+    asksForPin: tpm2?.withPin ?? false,
     needsNetwork: servers > 0,
     needsServer: remotes.length > 0,
     warnings,
@@ -63,7 +67,7 @@ function sealedBy(
   names: readonly string[],
 ): Pick<Policy, 'pin' | 'config' | 'title'> {
   const pins = {
-    ...(tpm2 ? { tpm2: [{}] } : {}),
+    ...tpmPins(tpm2),
     ...(remotes.length > 0 ? { remote: remotes.map((server) => ({ server })) } : {}),
     ...(tangs.length > 0 ? { tang: tangs.map((url) => ({ url })) } : {}),
   };
@@ -71,6 +75,13 @@ function sealedBy(
   const [title = ''] = names;
   if (names.length === 1) return { pin, config: configs[0] ?? {}, title };
   return { pin: 'sss', config: { t: count, pins }, title: `${count} of {${names.join(', ')}}` };
+}
+
+/** The PIN is a pin of its own: the TPM takes one for an object without a policy alone. */
+function tpmPins(tpm2: PinChoice['tpm2']): Record<string, object[]> {
+  if (tpm2 === null) return {};
+  const { config, withPin } = tpm2;
+  return withPin ? { sss: [{ t: 2, pins: { tpm2: [config, { with_pin: true }] } }] } : { tpm2: [config] };
 }
 
 /**
@@ -82,13 +93,14 @@ export function proposal(hasTpm: boolean, servers: readonly string[]): PinChoice
   if (!hasTpm && servers.length === 0) return null;
   const pins = (hasTpm ? 1 : 0) + servers.length;
   const needed = hasTpm ? 2 : 1;
-  return { tpm2: hasTpm, remotes: servers, tangs: [], require: needed < pins ? needed : null };
+  const tpm2 = hasTpm ? { config: {}, withPin: false } : null;
+  return { tpm2, remotes: servers, tangs: [], require: needed < pins ? needed : null };
 }
 
 /** As the command line says it. */
 export function asOptions({ tpm2, remotes, tangs, require: required }: PinChoice): string {
   return [
-    ...(tpm2 ? ['--tpm2'] : []),
+    ...(tpm2 === null ? [] : ['--tpm2']),
     ...remotes.map((name) => `--remote ${name}`),
     ...tangs.map((url) => `--tang ${url}`),
     ...(required === null ? [] : [`--require ${required}`]),

@@ -49,14 +49,15 @@ export async function openSealed(
     record,
     places,
     world,
-  }: Pick<Undoing, 'places' | 'world'> & { readonly record: Pick<EnrolRecord, 'sealedKey'> },
+  }: Pick<Undoing, 'places' | 'world'> & { readonly record: Pick<EnrolRecord, 'sealedKey' | 'volume'> },
   signal: AbortSignal,
 ): Promise<Secret> {
   const servers = await keyServersOf(await loadConfig(world.files, places.etc), world.serverWorld);
   const leftovers: Promise<unknown>[] = [];
   const afterwards = (leftover: Promise<unknown>) => void leftovers.push(leftover);
   try {
-    const context = { ...world, servers, attempt: tryOnce, afterwards };
+    const askPin = world.pinOf(record.volume, 0);
+    const context = { ...world, servers, askPin, attempt: tryOnce, afterwards };
     return await parseSealedKey(record.sealedKey).open(context, signal);
   } finally {
     await Promise.allSettled(leftovers);
@@ -119,7 +120,10 @@ export async function askTheSocket(context: Doing, signal: AbortSignal): Promise
   });
 }
 
-/** Whether somebody listens who can find the volume: the last proof is then theirs. */
+/**
+ * Whether somebody listens who can find the volume: the last proof is then theirs. Not where a PIN is asked for: a
+ * handler asks for it where the machine boots, not at this terminal.
+ */
 export async function canAsk({
   record,
   world,
@@ -127,7 +131,12 @@ export async function canAsk({
   crypttab,
 }: Pick<Doing, 'record' | 'world' | 'socket' | 'crypttab'>): Promise<boolean> {
   const isKnown = record.crypttab !== null || crypttab.before.equals(crypttab.after);
-  return isKnown && (await world.files.mode(socket)) !== null;
+  return isKnown && !asksForPin(record) && (await world.files.mode(socket)) !== null;
+}
+
+/** Whether opening it takes a person. */
+export function asksForPin({ sealedKey }: Pick<EnrolRecord, 'sealedKey'>): boolean {
+  return parseSealedKey(sealedKey).uses.some(({ withPin = false }) => withPin);
 }
 
 /** The same files, but for these, which read as they will. */

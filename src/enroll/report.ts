@@ -59,10 +59,11 @@ export function planJson(plan: Plan, units: UnitReport): Record<string, unknown>
 }
 
 /** What to do next: the last line. */
-export function lastLine({ target, edit, editCrypttab, places }: Plan): string {
+export function lastLine({ target, policy, edit, editCrypttab, places }: Plan): string {
   const { volume } = target;
   if (!editCrypttab && edit.diff !== '') {
     return `change the line of ${volume} in ${places.crypttab} as shown, and at the next boot it opens by itself`;
   }
-  return `at the next boot ${volume} opens by itself; keep the passphrase that opened it until now, it still does`;
+  const how = policy.asksForPin ? 'asks for the PIN' : 'opens by itself';
+  return `at the next boot ${volume} ${how}; keep the passphrase that opened it until now, it still does`;
 }

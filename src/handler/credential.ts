@@ -36,7 +36,8 @@ export async function credentialFor(
   const servers = await keyServersOf(await loadConfig(world.files, etc), world.serverWorld);
   const located = await locateCredential(request, etc, world.files);
   const attempt = patience(world.clock, world.random, patienceWithServices);
-  return openKey(located, attempt, { ...world, servers }, signal, leftovers);
+  const askPin = world.pinOf(`${request.unit}/${request.credential}`, patienceWithServices.giveUpAfterMs);
+  return openKey(located, attempt, { ...world, servers, askPin }, signal, leftovers);
 }
 
 /** ETC/credentials/UNIT/CREDENTIAL.jwe; of an instance that has none, its template's. */

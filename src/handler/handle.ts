@@ -6,6 +6,7 @@ import type { Clock, Connection, Files, Http, Logger, Random } from '../base/por
 import { settingsFor } from '../config/config.ts';
 import { loadConfig } from '../config/load.ts';
 import type { Credentials } from '../creds/credentials.ts';
+import type { AskPin } from '../pins/pin.ts';
 import { keyServersOf } from '../remote/key-servers.ts';
 import type { ServerWorld } from '../remote/server-world.ts';
 import type { Tpm } from '../tpm/tpm.ts';
@@ -28,6 +29,8 @@ export interface HandlerWorld {
   readonly journal: Logger;
   readonly serverWorld: ServerWorld;
   readonly leaveProof: LeaveProof;
+  /** @param subject whose key the PIN is for @param giveUpAfterMs 0: never */
+  pinOf(subject: string, giveUpAfterMs: number): AskPin;
 }
 
 /**
@@ -113,7 +116,8 @@ export async function keyFor(
   const servers = await keyServersOf(config, world.serverWorld);
   const attempt = patience(world.clock, world.random, settings);
   const located = await locate(volume, { ...places, settings, files: world.files, attempt, signal });
-  return openKey(located, attempt, { ...world, servers }, signal, leftovers);
+  const askPin = world.pinOf(volume, settings.giveUpAfterMs);
+  return openKey(located, attempt, { ...world, servers, askPin }, signal, leftovers);
 }
 
 /** The volume has its key: that a keep-alive will lack its proof is told, and costs nothing else. */

@@ -21,7 +21,7 @@ export interface OpenedKey extends Disposable {
 export async function openKey(
   located: Located,
   attempt: OpenContext['attempt'],
-  world: HandlerWorld & Pick<OpenContext, 'servers'>,
+  world: HandlerWorld & Pick<OpenContext, 'servers' | 'askPin'>,
   signal: AbortSignal,
   leftovers: Promise<unknown>[],
 ): Promise<OpenedKey> {

@@ -10,6 +10,8 @@ export type PinName = (typeof pinNames)[number];
 /** One pin of a sealed key, for config.yaml's `allow` and for people. */
 export interface PinUse {
   readonly pin: PinName;
+  /** It asks a person for a PIN. */
+  readonly withPin?: boolean;
   /** The Tang server that it asks. */
   readonly url?: string;
   /** The key server that it asks, by SHA-256 of its key's SubjectPublicKeyInfo, and for which of its keys. */
@@ -50,6 +52,13 @@ export interface KeyServers {
   byPin(pinSha256: Uint8Array): KeyServer | null;
 }
 
+/**
+ * Asks for the PIN of the TPM's key. @param attempt 1 at first; then the one before was wrong
+ * @throws AppError `unavailable` (nobody answered in time), `refused` (nobody to ask, or a PIN from a file was wrong),
+ *   `tool-missing`, `stopped`
+ */
+export type AskPin = (attempt: number, signal: AbortSignal) => Promise<Secret>;
+
 /** What opening may use. */
 export interface OpenContext {
   readonly tpm: Tpm;
@@ -57,6 +66,7 @@ export interface OpenContext {
   readonly random: Random;
   readonly servers: KeyServers;
   readonly credentials: Credentials;
+  readonly askPin: AskPin;
   /**
    * Runs `once`, and runs it again after a pause while it throws `unavailable` or `waiting`, until the caller's
    * patience ends.
@@ -78,6 +88,8 @@ export interface SealContext {
   /** The secret that is sealed in the end, of which a nested pin gets a share. */
   readonly whole: Secret;
   readonly signal: AbortSignal;
+  /** A PIN to seal with, as a person has chosen it. @throws AppError `refused`, `usage`, `stopped` */
+  newPin(): Promise<Secret>;
   /**
    * Shows `lines` and asks the person at the terminal.
    * @throws AppError `refused` when there is no terminal, or the answer is no

@@ -23,13 +23,15 @@ const DEFAULT_PCR_BANK = 'sha256';
 const DEFAULT_SIGNED_PCR_IDS = [11];
 
 const clevisFields = ['clevis', 'hash', 'key', 'pcr_bank', 'pcr_ids', 'pcr_digest'] as const;
-const fields = [...clevisFields, 'public_key', 'public_key_pcrs', 'rollback_counter'] as const;
+const fields = [...clevisFields, 'public_key', 'public_key_pcrs', 'rollback_counter', 'with_pin'] as const;
 type Field = (typeof fields)[number];
 /** The value of a field, or what stands for it when it is absent. */
 type Given = (field: Field, otherwise: unknown) => unknown;
 
 /** The key is in a file, which is read afterwards. */
 export interface Tpm2Config {
+  /** A PIN is asked for, and nothing else guards it. */
+  readonly withPin: boolean;
   readonly plan: SealPlan;
   readonly publicKey: { readonly path: string; readonly selection: PcrSelection } | null;
 }
@@ -47,6 +49,7 @@ export interface Tpm2Config {
  * - `public_key_pcrs`: the PCRs that it signs for, besides those of `pcr_ids`; default `"11"`
  * and of our own:
  * - `rollback_counter`: NV index (`"0x01800100"`) of the counter by which it can be retired later; default none
+ * - `with_pin`: true asks for a PIN, now and at each unsealing; to no PCR then, as `sss` seals to both. Default false
  * @throws AppError `bad-config`
  */
 export function readConfig(config: unknown): Tpm2Config {
@@ -56,6 +59,9 @@ export function readConfig(config: unknown): Tpm2Config {
   const given: Given = (field, otherwise) => (Object.hasOwn(config, field) ? config[field] : otherwise);
   const clevis = given('clevis', false);
   if (typeof clevis !== 'boolean') throw wrong('clevis', 'true or false', clevis);
+  const withPin = given('with_pin', false);
+  if (typeof withPin !== 'boolean') throw wrong('with_pin', 'true or false', withPin);
+  if (withPin) return pinAlone(config);
   const plan = {
     parent: readParent(given, clevis),
     pcrs: readPcrs(given, clevis),
@@ -65,7 +71,16 @@ export function readConfig(config: unknown): Tpm2Config {
     const hint = 'clevis decrypt could not open it: its policy session is always of SHA-256';
     throw wrong('hash', 'sha256 together with pcr_ids', plan.parent.hash, hint);
   }
-  return { plan, publicKey: readPublicKey(given, clevis, plan.pcrs?.selection.ids ?? []) };
+  return { withPin, plan, publicKey: readPublicKey(given, clevis, plan.pcrs?.selection.ids ?? []) };
+}
+
+function pinAlone(config: Readonly<Record<string, unknown>>): Tpm2Config {
+  const [other] = Object.keys(config).filter((name) => name !== 'with_pin');
+  if (other !== undefined) {
+    const hint = 'for both: seal sss \'{"t": 2, "pins": {"tpm2": [{}, {"with_pin": true}]}}\'';
+    throw wrong(other, 'nothing beside "with_pin": true', config[other], hint);
+  }
+  return { withPin: true, plan: { parent: 'storage-key', pcrs: null }, publicKey: null };
 }
 
 function readIndex(given: Given, clevis: boolean): number | null {

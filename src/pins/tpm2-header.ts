@@ -25,10 +25,12 @@ import type { PcrBinding, SealedObject } from '../tpm/tpm.ts';
  *
  * With a counter against rollback also `rollback_counter` (`"0x01800100"`) and `rollback_limit` (decimal, as text).
  *
+ * With a PIN `pin_salt` (base64url, src/pins/tpm2-pin.ts), and nothing of a policy.
+ *
  * Where the signatures are it does not say: who writes to the header must not choose what root reads.
  */
 export function writeHeader(object: SealedObject): Record<string, unknown> {
-  const { parent, pcrs, signed, rollback = null, marks = new Map() } = object;
+  const { parent, pcrs, signed, rollback = null, pinSalt = null, marks = new Map() } = object;
   const objects = { jwk_pub: toBase64url(object.publicArea), jwk_priv: toBase64url(object.privateArea) };
   const policy =
     pcrs === null ? {} : { pcr_bank: pcrs.selection.bank, pcr_ids: pcrs.selection.ids.join(',') };
@@ -50,6 +52,7 @@ export function writeHeader(object: SealedObject): Record<string, unknown> {
     ...counter,
     ...values,
     ...events,
+    ...(pinSalt === null ? {} : { pin_salt: toBase64url(pinSalt) }),
     ...objects,
   };
 }
@@ -64,13 +67,23 @@ export function readHeader(own: Readonly<Record<string, unknown>>): SealedObject
   const parent = own.srk === undefined ? readPrimary(own) : readStorageKey(own);
   const values = parent.kind === 'storage-key' && selection !== null ? readValues(own, selection) : null;
   const pcrs = selection === null ? null : { selection, values };
+  const signed = readSigned(own);
+  const rollback = readRollback(own);
+  const pinSalt = own.pin_salt === undefined ? null : bytesField(own, 'pin_salt');
+  if (
+    pinSalt !== null &&
+    (parent.kind === 'primary' || pcrs !== null || signed !== null || rollback !== null)
+  ) {
+    throw wrong(own, 'pin_salt', 'nothing beside a policy');
+  }
   return {
     parent,
     publicArea,
     privateArea,
     pcrs,
-    signed: readSigned(own),
-    rollback: readRollback(own),
+    signed,
+    rollback,
+    pinSalt,
     marks: readMarks(own),
   };
 }

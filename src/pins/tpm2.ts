@@ -1,14 +1,17 @@
 import { fromBase64url, toBase64url } from '../base/bytes.ts';
+import { AppError } from '../base/errors.ts';
 import type { Files } from '../base/ports.ts';
 import { Secret } from '../base/secret.ts';
 import { damaged, isObject, type Jwe } from '../jwe/compact.ts';
 import { CONTENT_KEY_BYTES, decryptContent, encryptCompact } from '../jwe/content.ts';
 import { type Marks, marksOf, readEventLog } from '../tpm/measured.ts';
 import type { SealedObject } from '../tpm/tpm.ts';
+import { WRONG_PASSWORD } from '../tpm/unseal.ts';
 import { pinHeader } from './header.ts';
 import type { OpenContext, Pin } from './pin.ts';
 import { readConfig } from './tpm2-config.ts';
 import { readHeader, writeHeader } from './tpm2-header.ts';
+import { PIN_SALT_BYTES, passwordOf, withPin } from './tpm2-pin.ts';
 import { readPublicKey } from './tpm2-public-key.ts';
 
 /**
@@ -24,19 +27,22 @@ export const tpm2: Pin = {
     const object = readHeader(own);
     return {
       pin: 'tpm2',
-      title: 'tpm2',
-      uses: [{ pin: 'tpm2' }],
+      title: object.pinSalt == null ? 'tpm2' : 'tpm2 with a PIN',
+      uses: [object.pinSalt == null ? { pin: 'tpm2' } : { pin: 'tpm2', withPin: true }],
       open: (context, signal) => open(jwe, object, context, signal),
     };
   },
 
   async seal(config, secret, context) {
-    const { plan, publicKey } = readConfig(config);
+    const { plan, publicKey, withPin: hasPin } = readConfig(config);
+    const pinSalt = hasPin ? context.random.bytes(PIN_SALT_BYTES) : null;
+    using pin = hasPin ? await context.newPin() : null;
+    using password = pin === null || pinSalt === null ? null : await passwordOf(pin, pinSalt);
     const signed = publicKey === null ? null : await readPublicKey(publicKey, context.files);
     using contentKey = new Secret(context.random.bytes(CONTENT_KEY_BYTES));
     using jwk = writeJwk(contentKey);
-    const object = await context.tpm.seal(jwk, { ...plan, signed }, context.signal);
-    const own = writeHeader({ ...object, marks: await marksFor(object, context.files) });
+    const object = await context.tpm.seal(jwk, { ...plan, signed, password }, context.signal);
+    const own = writeHeader({ ...object, pinSalt, marks: await marksFor(object, context.files) });
     const header = { alg: 'dir', clevis: { pin: 'tpm2', tpm2: own } };
     return encryptCompact(header, contentKey, secret, context.random);
   },
@@ -53,7 +59,16 @@ async function open(
   context: OpenContext,
   signal: AbortSignal,
 ): Promise<Secret> {
-  const unsealing = context.attempt('tpm2', signal, (stop) => context.tpm.unseal(object, stop));
+  const { pinSalt = null } = object;
+  const unseal = () => context.attempt('tpm2', signal, (stop) => context.tpm.unseal(object, stop));
+  const unsealBy = (password: Secret) =>
+    context.attempt('tpm2', signal, (stop) =>
+      context.tpm.unseal(object, stop, password).catch((thrown: unknown) => {
+        if (thrown instanceof AppError && thrown.cause === WRONG_PASSWORD) return null;
+        throw thrown;
+      }),
+    );
+  const unsealing = pinSalt === null ? unseal() : withPin(context.askPin, pinSalt, signal, unsealBy);
   // OpenSSL, which decrypting needs, takes as long to load as a TPM tool runs: let it do so beside the first one.
   setImmediate(() => context.random.bytes(1));
   const { secret, settled } = await unsealing;

@@ -1,6 +1,7 @@
 import type { Files, Locks, MemoryFiles, Runner } from '../base/ports.ts';
 import { checkCounter } from './counter.ts';
 import { property } from './lockout.ts';
+import { otherPolicy, policyDigest } from './object-policy.ts';
 import { useParent } from './parents.ts';
 import { type HashName, hashes, type PcrSelection } from './pcrs.ts';
 import { hasSigned } from './policy-key.ts';
@@ -10,7 +11,7 @@ import { readSignatures } from './signatures.ts';
 import { signatureForNow, wrongSignature } from './signed.ts';
 import { policyIn } from './structures.ts';
 import { Tools, type TpmSettings } from './tools.ts';
-import { otherPolicy, policyDigest, type SealedObject } from './tpm.ts';
+import type { SealedObject } from './tpm.ts';
 
 /** `tpm2_getcap properties-variable` (TPM 2.0 Part 2 §6.13). */
 export interface TpmProperties {

@@ -1,6 +1,7 @@
 import { AppError } from '../base/errors.ts';
 import { limits } from '../base/limits.ts';
 import type { Argument, HeldLock, Locks, MemoryFile, MemoryFiles, RunResult } from '../base/ports.ts';
+import type { Secret } from '../base/secret.ts';
 import type { HashName } from './pcrs.ts';
 import { isSessionHandle, savedSessionHandle } from './structures.ts';
 import type { Tools } from './tools.ts';
@@ -157,6 +158,19 @@ export class Sequence {
     }
     await this.#tools.flush('-t');
   }
+}
+
+/** Authorizes by the session, whose encryption then covers the command. */
+export function bySession(session: MemoryFile): { readonly prefix: string; readonly file: MemoryFile } {
+  return { prefix: 'session:', file: session };
+}
+
+/** Authorizes by a password: from a file in memory, as everybody can read a tool's arguments. */
+export function byPassword(
+  sequence: Sequence,
+  password: Secret,
+): { readonly prefix: string; readonly file: MemoryFile } {
+  return { prefix: 'file:', file: sequence.file(password.reveal()) };
 }
 
 function noteFor(session: number): string {

@@ -3,17 +3,18 @@ import { asOptions, policyOf, proposal, withThumbprints } from '../../src/enroll
 import { seal } from '../support/sealing.ts';
 import { startTang } from '../support/tang.ts';
 
-const choice = { tpm2: false, remotes: [], tangs: [], require: null };
+const tpm = { config: {}, withPin: false };
+const choice = { tpm2: null, remotes: [], tangs: [], require: null };
 
 t.test('what is named becomes what seal takes', (t) => {
-  t.match(policyOf({ ...choice, tpm2: true }), { pin: 'tpm2', config: {}, title: 'tpm2' });
+  t.match(policyOf({ ...choice, tpm2: tpm }), { pin: 'tpm2', config: {}, title: 'tpm2' });
   t.match(policyOf({ ...choice, remotes: ['home'] }), {
     pin: 'remote',
     config: { server: 'home' },
     needsNetwork: true,
     needsServer: true,
   });
-  t.match(policyOf({ tpm2: true, remotes: ['home'], tangs: ['http://a', 'http://b'], require: 2 }), {
+  t.match(policyOf({ tpm2: tpm, remotes: ['home'], tangs: ['http://a', 'http://b'], require: 2 }), {
     pin: 'sss',
     config: {
       t: 2,
@@ -24,11 +25,29 @@ t.test('what is named becomes what seal takes', (t) => {
   t.end();
 });
 
+t.test('a PIN is a pin of its own, beside the TPM’s state', (t) => {
+  const tpm2 = { config: { pcr_ids: '0,7' }, withPin: true };
+  const both = { t: 2, pins: { tpm2: [{ pcr_ids: '0,7' }, { with_pin: true }] } };
+  t.match(policyOf({ ...choice, tpm2 }), {
+    pin: 'sss',
+    config: both,
+    title: 'tpm2 with a PIN',
+    asksForPin: true,
+    warnings: [],
+  });
+  t.match(policyOf({ ...choice, tpm2, remotes: ['home'], require: 1 }), {
+    pin: 'sss',
+    config: { t: 1, pins: { sss: [both], remote: [{ server: 'home' }] } },
+    title: '1 of {tpm2 with a PIN, remote home}',
+  });
+  t.end();
+});
+
 t.test('what has to be known is said', (t) => {
   const tpmAlone = /protects the disk, not the machine/;
   const server = /without its server/;
   const said = (tpm2: boolean, tangs: string[], required: number | null) =>
-    policyOf({ ...choice, tpm2, tangs, require: required }).warnings;
+    policyOf({ ...choice, tpm2: tpm2 ? tpm : null, tangs, require: required }).warnings;
   t.match(said(true, [], null), [tpmAlone]);
   t.match(said(true, ['http://a'], 1), [tpmAlone], 'the TPM suffices');
   t.match(said(true, ['http://a'], null), [server]);
@@ -39,7 +58,7 @@ t.test('what has to be known is said', (t) => {
 
 t.test('how many', (t) => {
   for (const required of [0, 3, 1.5, Number.NaN]) {
-    t.throws(() => policyOf({ ...choice, tpm2: true, tangs: ['http://a'], require: required }), {
+    t.throws(() => policyOf({ ...choice, tpm2: tpm, tangs: ['http://a'], require: required }), {
       code: 'usage',
       message: /--require: expected 1 to 2/,
     });
@@ -69,7 +88,7 @@ t.test('Tang servers are known by their keys from then on', async (t) => {
   const alone = policyOf({ ...choice, tangs: [tang.url] });
   t.strictSame(withThumbprints(alone, sealed).config, { url: tang.url, thp: tang.thp });
   const pins = { tang: [{ url: tang.url, thp: tang.thp }] };
-  const two = policyOf({ ...choice, tpm2: true, tangs: [tang.url], require: 1 });
+  const two = policyOf({ ...choice, tpm2: tpm, tangs: [tang.url], require: 1 });
   const nested = await seal('sss', { t: 1, pins }, 'x');
   t.strictSame(withThumbprints(two, nested).config, { t: 1, pins: { tpm2: [{}], ...pins } });
 });

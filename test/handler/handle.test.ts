@@ -50,6 +50,7 @@ function worldWith(files: Files) {
     journal,
     serverWorld,
     leaveProof: () => {},
+    pinOf: () => () => Promise.reject(new Error('a PIN was asked for')),
   };
   return { world, lines };
 }

@@ -29,6 +29,9 @@ export function openContext(overrides: Partial<OpenContext> = {}): OpenContext {
     random,
     servers: noServers,
     credentials: noCredentials,
+    askPin() {
+      throw new Error('a PIN was asked for');
+    },
     attempt: (_title, signal, once) => once(signal),
     afterwards() {},
     ...overrides,
@@ -46,6 +49,9 @@ export function sealContext(overrides: Partial<SealContext> = {}): SealContext {
     credentials: noCredentials,
     whole: new Secret(Buffer.alloc(0)),
     signal: new AbortController().signal,
+    newPin() {
+      throw new Error('a PIN was asked for');
+    },
     confirm(lines) {
       throw new Error(`asked: ${lines.join(' ')}`);
     },

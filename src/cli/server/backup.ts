@@ -1,5 +1,5 @@
 import { toBase64url } from '../../base/bytes.ts';
-import { backupPassphrase, passphraseHelp } from '../passphrase.ts';
+import { backupPassphrase, chosen, passphraseHelp } from '../passphrase.ts';
 import { ask, socketHelp, socketOption } from './asking.ts';
 import { parseCommandLine } from './command-line.ts';
 import type { ServerCommand } from './world.ts';
@@ -25,7 +25,7 @@ examples:
   async run(args, world) {
     const options = { ...socketOption, 'passphrase-file': { type: 'string' } } as const;
     const { values } = parseCommandLine('backup', args, options);
-    using passphrase = await backupPassphrase(values['passphrase-file'], world, { twice: true });
+    using passphrase = await chosen(backupPassphrase, values['passphrase-file'], world, { twice: true });
     const request = { command: 'backup', passphrase: toBase64url(passphrase.reveal()) } as const;
     const { path } = await ask<'backup'>(world, values.socket, request);
     world.print(values.json ? `${JSON.stringify({ path })}\n` : `${path}\n`);

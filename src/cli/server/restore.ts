@@ -1,4 +1,4 @@
-import { backupPassphrase, passphraseHelp } from '../passphrase.ts';
+import { backupPassphrase, chosen, passphraseHelp } from '../passphrase.ts';
 import { parseCommandLine } from './command-line.ts';
 import type { ServerCommand } from './world.ts';
 
@@ -38,7 +38,7 @@ example:
     const config = await world.serverConfig(values.config ?? null);
     const state = values.state ?? config.state;
     const store = values.store ?? config.store ?? `${state}/keys.db`;
-    using passphrase = await backupPassphrase(values['passphrase-file'], world, { twice: false });
+    using passphrase = await chosen(backupPassphrase, values['passphrase-file'], world, { twice: false });
     const machines = await world.restore({ ...config, state, store }, path, passphrase);
     const next = 'all of them locked: start the server, and allow each';
     world.print(values.json ? `${JSON.stringify({ machines })}\n` : `${machines} machines, ${next}\n`);

@@ -58,7 +58,7 @@ async function start(t: Test, options: Partial<Parameters<typeof machineFront>[0
       const { invitation } = await server.operate<'invite'>(invited);
       t.same(await post(connection, '/v1/join', { invitation }, wire.join.response), {
         refusal: null,
-        value: { name, status: 'armed' },
+        value: { name, status: 'armed', chain: [] },
       });
       connection.close();
       return identity;
