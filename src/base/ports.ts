@@ -1,3 +1,5 @@
+import type { Secret } from './secret.ts';
+
 /** What the core asks of the outside world. `os/` implements these; tests may too. */
 
 export interface Clock {
@@ -192,3 +194,13 @@ export interface Connection {
    */
   send(bytes: Uint8Array, timeoutMs: number): Promise<void>;
 }
+
+/**
+ * Asks for the PIN of the TPM's key. @param attempt 1 at first; then the one before was wrong
+ * @throws AppError `unavailable` (nobody answered in time), `refused` (nobody to ask, or a PIN from a file was wrong),
+ *   `tool-missing`, `stopped`
+ */
+export type AskPin = (attempt: number, signal: AbortSignal) => Promise<Secret>;
+
+/** @param subject whose key the PIN is for @param giveUpAfterMs how long a person has; 0 = for ever */
+export type PinAsker = (subject: string, giveUpAfterMs: number) => AskPin;

@@ -2,11 +2,10 @@ import { unlessAborted } from '../base/abort.ts';
 import { AppError, asAppError, failureLine } from '../base/errors.ts';
 import { limits } from '../base/limits.ts';
 import type { VolumeName } from '../base/names.ts';
-import type { Clock, Connection, Files, Http, Logger, Random } from '../base/ports.ts';
+import type { Clock, Connection, Files, Http, Logger, PinAsker, Random } from '../base/ports.ts';
 import { settingsFor } from '../config/config.ts';
 import { loadConfig } from '../config/load.ts';
 import type { Credentials } from '../creds/credentials.ts';
-import type { AskPin } from '../pins/pin.ts';
 import { keyServersOf } from '../remote/key-servers.ts';
 import type { ServerWorld } from '../remote/server-world.ts';
 import type { Tpm } from '../tpm/tpm.ts';
@@ -29,8 +28,7 @@ export interface HandlerWorld {
   readonly journal: Logger;
   readonly serverWorld: ServerWorld;
   readonly leaveProof: LeaveProof;
-  /** @param subject whose key the PIN is for @param giveUpAfterMs 0: never */
-  pinOf(subject: string, giveUpAfterMs: number): AskPin;
+  readonly pinOf: PinAsker;
 }
 
 /**

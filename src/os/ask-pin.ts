@@ -1,9 +1,8 @@
 import { isatty } from 'node:tty';
 import { AppError } from '../base/errors.ts';
 import { limits } from '../base/limits.ts';
-import type { Runner } from '../base/ports.ts';
+import type { PinAsker, Runner } from '../base/ports.ts';
 import { Secret } from '../base/secret.ts';
-import type { HandlerWorld } from '../handler/handle.ts';
 import { askPassphrase } from './terminal.ts';
 
 const ASK_PASSWORD = '/usr/bin/systemd-ask-password';
@@ -12,7 +11,7 @@ const STANDARD_ERROR = 2;
 const NEWLINE = 0x0a;
 
 /** Asks at the terminal; where there is none, as at boot, systemd's password agents do. */
-export function pinAsker(runner: Runner): HandlerWorld['pinOf'] {
+export function pinAsker(runner: Runner): PinAsker {
   return (subject, giveUpAfterMs) => async (attempt, signal) => {
     const again = attempt === 1 ? '' : 'Wrong PIN. ';
     const question = `${again}TPM PIN for ${subject}:`;

@@ -1,4 +1,4 @@
-import type { Files, Http, Random } from '../base/ports.ts';
+import type { AskPin, Files, Http, Random } from '../base/ports.ts';
 import type { Secret } from '../base/secret.ts';
 import type { Credentials } from '../creds/credentials.ts';
 import type { Jwe } from '../jwe/compact.ts';
@@ -51,13 +51,6 @@ export interface KeyServers {
   byName(name: string): KeyServer | null;
   byPin(pinSha256: Uint8Array): KeyServer | null;
 }
-
-/**
- * Asks for the PIN of the TPM's key. @param attempt 1 at first; then the one before was wrong
- * @throws AppError `unavailable` (nobody answered in time), `refused` (nobody to ask, or a PIN from a file was wrong),
- *   `tool-missing`, `stopped`
- */
-export type AskPin = (attempt: number, signal: AbortSignal) => Promise<Secret>;
 
 /** What opening may use. */
 export interface OpenContext {

@@ -1,8 +1,8 @@
 import { scrypt } from 'node:crypto';
 import { AppError } from '../base/errors.ts';
 import { limits } from '../base/limits.ts';
+import type { AskPin } from '../base/ports.ts';
 import { Secret } from '../base/secret.ts';
-import type { AskPin } from './pin.ts';
 
 export const PIN_SALT_BYTES = 16;
 
