@@ -47,7 +47,7 @@ function lineOf(diagnostic: Diagnostic): string {
 
 const find = (pattern: string) => globSync(pattern).map((file) => resolve(file));
 const product = find('{.ci,bench,packaging,src}/**/*.ts');
-const tests = find('test/**/*.ts');
+const tests = find('{test,vm-tests}/**/*.ts');
 const tool = resolve(`node_modules/@oxlint-tsgolint/linux-${process.arch}/tsgolint`);
 const request = {
   version: 2,

@@ -30,6 +30,8 @@ export const limits = {
   reportMs: 3_000,
   /** A head of the audit log may be older than the last one, as processes of one server sign each for itself. */
   auditHeadLagMs: 60_000,
+  /** Of the journal, 12 KiB in UTF-8 at most: ours have some hundreds, unless somebody else wrote them. */
+  journalLineChars: 4096,
   /** setTimeout takes no more. */
   longestTimerMs: 2 ** 31 - 1,
   /** Of a PIN, before a handler gives up: a TPM locks itself after some more. */

@@ -1,15 +1,16 @@
 import { AppError, exitStatusOf } from '../base/errors.ts';
+import { check } from './checking.ts';
 import { type Command, parseCommandLine, placeOptions } from './command.ts';
-import { check, type Finding } from './findings.ts';
+import type { Finding } from './findings.ts';
 
 export const checkCommand: Command = {
   name: 'check',
   summary: 'look for what is wrong, before the next boot does',
   help: `usage: fetch-luks-key check [--etc DIR] [--crypttab FILE] [--json]
 
-Reads config.yaml, every sealed key in DIR/volumes and the lines of crypttab
-that name a socket in /run/fetch-luks-key, with the LUKS headers of their
-devices, and prints everything that is wrong, one line each. Nothing is opened,
+Reads config.yaml, every sealed key in DIR/volumes and DIR/credentials, the
+commitments and the lines of crypttab that name a socket in
+/run/fetch-luks-key, with the LUKS headers of their devices, and prints everything that is wrong, one line each. Nothing is opened,
 and no server is asked.
 
   --etc DIR         default /etc/fetch-luks-key

@@ -1,8 +1,9 @@
 import { diagnose } from '../doctor/doctor.ts';
 import { type Finding, type FindingCode, finding, sorted } from '../doctor/finding.ts';
 import { gather } from '../doctor/gather.ts';
+import { check } from './checking.ts';
 import { type Command, parseCommandLine, placeOptions, placesFrom } from './command.ts';
-import { type Finding as CheckFinding, check } from './findings.ts';
+import type { Finding as CheckFinding } from './findings.ts';
 import type { World } from './world.ts';
 
 export const doctorCommand: Command = {

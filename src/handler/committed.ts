@@ -8,9 +8,11 @@ import { isCommitted, parseCommitments } from '../luks/commitment.ts';
 /** Looks at a key that was opened. @throws AppError `refused` when the volume's commitments name others */
 export type CheckKey = (key: Secret) => void;
 
-/** Where `enroll` leaves what a volume's keys are known by. */
+/** Where `enroll` leaves what volumes' keys are known by, a file for each volume. */
+export const commitmentsFolder = (etc: string) => `${etc}/commitments`;
+
 export function commitmentsPath(etc: string, volume: VolumeName): string {
-  return `${etc}/commitments/${volume}`;
+  return `${commitmentsFolder(etc)}/${volume}`;
 }
 
 /**

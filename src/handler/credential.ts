@@ -35,7 +35,12 @@ export async function credentialFor(
 ): Promise<OpenedKey> {
   const servers = await keyServersOf(await loadConfig(world.files, etc), world.serverWorld);
   const located = await locateCredential(request, etc, world.files);
-  const attempt = patience(world.clock, world.random, patienceWithServices);
+  const attempt = patience(
+    world.clock,
+    world.random,
+    patienceWithServices,
+    (leftover) => void leftovers.push(leftover),
+  );
   const askPin = world.pinOf(`${request.unit}/${request.credential}`, patienceWithServices.giveUpAfterMs);
   return openKey(located, attempt, { ...world, servers, askPin }, signal, leftovers);
 }

@@ -78,7 +78,15 @@ export async function handle(
   } finally {
     client[Symbol.dispose]();
     const patience = world.clock.sleep(limits.aftermathMs, new AbortController().signal);
-    await Promise.race([Promise.allSettled(leftovers), patience]);
+    await Promise.race([allSettled(leftovers), patience]);
+  }
+}
+
+/** Those too that come while others end. */
+async function allSettled(leftovers: readonly Promise<unknown>[]): Promise<void> {
+  for (let seen = -1; seen !== leftovers.length; ) {
+    seen = leftovers.length;
+    await Promise.allSettled(leftovers);
   }
 }
 
@@ -112,7 +120,7 @@ export async function keyFor(
   const config = await loadConfig(world.files, places.etc);
   const settings = settingsFor(config, volume);
   const servers = await keyServersOf(config, world.serverWorld);
-  const attempt = patience(world.clock, world.random, settings);
+  const attempt = patience(world.clock, world.random, settings, (leftover) => void leftovers.push(leftover));
   const located = await locate(volume, { ...places, settings, files: world.files, attempt, signal });
   const askPin = world.pinOf(volume, settings.giveUpAfterMs);
   return openKey(located, attempt, { ...world, servers, askPin }, signal, leftovers);

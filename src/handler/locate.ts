@@ -5,7 +5,7 @@ import type { VolumeName } from '../base/names.ts';
 import type { Files } from '../base/ports.ts';
 import { checkAllowed } from '../config/allow.ts';
 import type { UrlSettings, VolumeSettings } from '../config/config.ts';
-import { findInCrypttab, headerPath } from '../luks/crypttab.ts';
+import { findInCrypttab, headerPath, readableHeader } from '../luks/crypttab.ts';
 import { type LuksHeader, readLuksHeader } from '../luks/header.ts';
 import { clevisTokens } from '../luks/tokens.ts';
 import type { OpenContext, SealedKey } from '../pins/pin.ts';
@@ -37,7 +37,7 @@ export interface Search extends Places {
 /**
  * Finds the volume's key; the first that is there wins: ETC/volumes/VOLUME.jwe, `url:` in ETC/config.yaml, the
  * `clevis` tokens of the device that crypttab names. Wherever it is, a device that says that it is not encrypted is
- * refused.
+ * refused; where crypttab puts the header out of reach (`readableHeader`), only systemd sees what it says.
  * @throws AppError `unknown-volume` when there is none; `bad-config`, `damaged`, `not-allowed`; `refused` for a null
  *   cipher; `unavailable` when the device cannot be read; `stopped`
  */
@@ -48,8 +48,8 @@ export async function locate(volume: VolumeName, search: Search): Promise<Locate
     files.read(path, limits.sealedKeyBytes),
     findInCrypttab(files, search.crypttab, volume),
   ]);
-  const device = entry === null ? null : headerPath(entry, search.crypttab);
   if (file !== null || settings.url !== null) {
+    const device = entry === null ? null : readableHeader(entry);
     // Attached by hand, a volume may be another device than the one that crypttab names.
     const isThere = device !== null && (await files.mode(device)) !== null;
     const header = isThere ? await readHeader(device, search) : null;
@@ -57,6 +57,7 @@ export async function locate(volume: VolumeName, search: Search): Promise<Locate
     if (file === null) return { url: settings.url, sealedKeys: [], check };
     return { url: null, sealedKeys: [sealedKey(file.toString('latin1'), path, settings)], check };
   }
+  const device = entry === null ? null : headerPath(entry, search.crypttab);
   const header = device === null ? null : await readHeader(device, search);
   const check = await commitmentCheck(volume, header?.uuid ?? null, search.etc, files);
   const tokens = header === null ? [] : clevisTokens(header);

@@ -1,3 +1,4 @@
+import { unlessAborted } from '../base/abort.ts';
 import { AppError, type ErrorCode } from '../base/errors.ts';
 import { limits } from '../base/limits.ts';
 import type { Clock, Random } from '../base/ports.ts';
@@ -24,8 +25,14 @@ export interface Patience {
  * Tries again after `unavailable` and `waiting` until the time for it has passed since this call, as
  * systemd-cryptsetup asks once and never again. Pauses double from 250 ms to 5 s, each shortened by up to half at
  * random, so that a fleet that lost power together does not ask its server in step.
+ * @param afterwards is given what was cut off when the time was up, and may still be cleaning up
  */
-export function keepTrying(clock: Clock, random: Random, patience: Patience): OpenContext['attempt'] {
+export function keepTrying(
+  clock: Clock,
+  random: Random,
+  patience: Patience,
+  afterwards: OpenContext['afterwards'],
+): OpenContext['attempt'] {
   const until = (ms: number) => (ms === 0 ? Number.POSITIVE_INFINITY : clock.nowMs() + ms);
   const giveUpAtMs = until(patience.giveUpAfterMs);
   const waitUntilMs = Math.max(giveUpAtMs, until(patience.waitForAllowMs));
@@ -35,14 +42,16 @@ export function keepTrying(clock: Clock, random: Random, patience: Patience): Op
     let [deadlineMs, deadline] = [giveUpAtMs, deadlineAt(giveUpAtMs)];
     let last: AppError | null = null;
     for (let tries = 1; ; tries++) {
+      const trying = once(deadline);
       try {
-        return await once(deadline);
+        return await unlessAborted(trying, deadline);
       } catch (thrown) {
         const error = named(title, thrown);
         const cutOff = error.code === 'stopped' && deadline.aborted;
         if (error.code !== 'unavailable' && error.code !== 'waiting' && !cutOff) throw error;
         // What was cut off says less than the failure before it.
         if (!cutOff) last = error;
+        else afterwards(trying.catch(() => {}));
         if (error.code === 'waiting' && deadlineMs < waitUntilMs) {
           [deadlineMs, deadline] = [waitUntilMs, deadlineAt(waitUntilMs)];
         }

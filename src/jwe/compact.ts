@@ -1,6 +1,7 @@
 import { fromBase64url } from '../base/bytes.ts';
 import { AppError } from '../base/errors.ts';
 import { limits } from '../base/limits.ts';
+import { printable } from '../base/printable.ts';
 
 /** A JWE whose parts have the right shape (RFC 7516 §7.1); nothing in it is authenticated yet. */
 export interface Jwe {
@@ -88,6 +89,6 @@ export function isObject(value: unknown): value is Record<string, unknown> {
 
 /** A hostile value, short enough and plain enough for one line of a journal. */
 export function shown(value: unknown): string {
-  const text = value === undefined ? 'nothing' : JSON.stringify(value);
+  const text = value === undefined ? 'nothing' : printable(JSON.stringify(value));
   return text.length > 60 ? `${text.slice(0, 60)}…` : text;
 }

@@ -126,12 +126,20 @@ export async function findInCrypttab(
   return parseCrypttab(text.toString()).entries.find((entry) => entry.volume === volume) ?? null;
 }
 
+/** @returns where the header can be read from here; null for one on a device that systemd mounts, and a relative path */
+export function readableHeader({ header, device }: CrypttabEntry): string | null {
+  const path = header?.path ?? device;
+  return header?.onDevice == null && path.startsWith('/') ? path : null;
+}
+
 /**
  * The file or device that holds a volume's LUKS header.
  * @param crypttab the file's path, for messages
  * @throws AppError `bad-config`
  */
 export function headerPath(entry: CrypttabEntry, crypttab: string): string {
+  const readable = readableHeader(entry);
+  if (readable !== null) return readable;
   const path = entry.header?.path ?? entry.device;
   const where = `${crypttab}:${entry.line}: ${entry.header === null ? 'device' : 'header='}`;
   if (entry.header !== null && entry.header.onDevice !== null) {
@@ -143,7 +151,6 @@ export function headerPath(entry: CrypttabEntry, crypttab: string): string {
       },
     );
   }
-  if (path.startsWith('/')) return path;
   throw new AppError(
     'bad-config',
     `${where}: expected an absolute path or a tag such as UUID=, got ${JSON.stringify(path)}`,

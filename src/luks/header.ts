@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { limits } from '../base/limits.ts';
 import type { Files } from '../base/ports.ts';
-import { damaged, isNullCipher, notEncrypted } from './fault.ts';
+import { damaged, isNullCipher, notEncrypted, quoted } from './fault.ts';
 import { type Metadata, parseMetadata } from './metadata.ts';
 
 /** LUKS2 on-disk format §2: offsets and sizes in bytes, numbers big-endian. */
@@ -99,7 +99,7 @@ function examine(bytes: Buffer, offset: number, path: string): Copy | 'broken' {
   if (offset !== 0 && offset !== size) return 'broken';
   const algorithm = textAt(bytes, 72, 32);
   if (algorithm !== 'sha256') {
-    throw damaged(path, `checksum algorithm: expected "sha256", got ${JSON.stringify(algorithm)}`);
+    throw damaged(path, `checksum algorithm: expected "sha256", got ${quoted(algorithm)}`);
   }
   if (!isIntact(bytes)) return 'broken';
   return {

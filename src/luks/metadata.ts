@@ -1,5 +1,5 @@
 import { limits } from '../base/limits.ts';
-import { damaged, isNullCipher, notEncrypted } from './fault.ts';
+import { damaged, isNullCipher, notEncrypted, quoted } from './fault.ts';
 
 export type Json = Readonly<Record<string, unknown>>;
 
@@ -75,7 +75,7 @@ function members(json: Json, name: string, path: string): [id: string, member: J
   }
   return entries.map(([id, member]) => {
     if (/^(?:0|[1-9][0-9]{0,8})$/.test(id) && isObject(member)) return [id, member];
-    throw damaged(path, `${name}: expected objects with a number each, got ${JSON.stringify(id)}`);
+    throw damaged(path, `${name}: expected objects with a number each, got ${quoted(id)}`);
   });
 }
 
@@ -87,7 +87,7 @@ function checkSegment(id: string, segment: Json, path: string): void {
   const { type, encryption } = segment;
   const what = `segment ${id}`;
   if (type !== 'crypt' && type !== 'hw-opal-crypt')
-    throw notEncrypted(path, `${what} of type ${JSON.stringify(type)}`, null);
+    throw notEncrypted(path, `${what} of type ${quoted(type)}`, null);
   if (typeof encryption !== 'string') throw damaged(path, `${what}: encryption: expected text`);
   if (isNullCipher(encryption)) throw notEncrypted(path, what, encryption);
 }

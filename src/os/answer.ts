@@ -1,6 +1,7 @@
 import type { Client } from 'undici';
 import { AppError } from '../base/errors.ts';
 import type { HttpRequest, HttpResponse } from '../base/ports.ts';
+import { printable } from '../base/printable.ts';
 
 /** One request on a connection. */
 export interface ClientRequest extends Pick<HttpRequest, 'headers' | 'body' | 'maxBodyBytes'> {
@@ -40,7 +41,9 @@ export function answerOf(client: Client, request: ClientRequest): Promise<HttpRe
           // Nobody asked for one, and what is decoded is not what the key's owner put there.
           const encoding = answered['content-encoding'];
           if (encoding !== undefined && encoding !== 'identity') {
-            controller.abort(new AppError('unavailable', `answered with content encoding ${encoding}`));
+            controller.abort(
+              new AppError('unavailable', `answered with content encoding ${printable(String(encoding))}`),
+            );
           }
         },
         onResponseData(controller, chunk) {

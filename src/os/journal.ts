@@ -1,3 +1,4 @@
+import { limits } from '../base/limits.ts';
 import type { Logger } from '../base/ports.ts';
 import { say } from './standard-streams.ts';
 
@@ -8,7 +9,13 @@ export const journal: Logger = {
   error: (line) => write(3, line),
 };
 
-/** One write(2) a line: lines of parallel handlers do not mix, and none is lost when the process ends. */
+/**
+ * One write(2) a line: lines of parallel handlers do not mix, and none is lost when the process ends. What strangers may
+ * have put into it makes no second entry: journald begins one at each newline and NUL, and after 48 KiB (journald.conf(5)
+ * `LineMax=`).
+ */
 function write(priority: number, line: string): void {
-  say(`<${priority}>${line.replaceAll(/\s*\n\s*/g, ' ')}`);
+  const one = line.replaceAll(/\s*[\p{Cc}\u2028\u2029]+\s*/gu, ' ');
+  const fits = one.length <= limits.journalLineChars;
+  say(`<${priority}>${fits ? one : `${one.slice(0, limits.journalLineChars)}…`}`);
 }

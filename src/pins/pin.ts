@@ -1,3 +1,4 @@
+import type { AppError } from '../base/errors.ts';
 import type { AskPin, Files, Http, Random } from '../base/ports.ts';
 import type { Secret } from '../base/secret.ts';
 import type { Credentials } from '../creds/credentials.ts';
@@ -99,6 +100,8 @@ export interface SealedKey {
   readonly title: string;
   /** This pin and those nested in it. */
   readonly uses: readonly PinUse[];
+  /** What is wrong with those nested in it that it can do without. */
+  readonly broken?: readonly AppError[];
   /**
    * @throws AppError `refused`, `pcr-mismatch`, `unavailable` (patience ended), `damaged`, `foreign-tpm`,
    *   `tool-missing`, `stopped`
@@ -109,11 +112,12 @@ export interface SealedKey {
 export interface Pin {
   readonly name: PinName;
   /**
-   * @param nested reads a sealed key inside this one, within the limits of the whole
+   * @param nested reads a sealed key inside this one, within the limits of the whole; what is wrong with a broken one,
+   *   as the others may do without it
    * @returns null when the header names another pin
    * @throws AppError `damaged` when it names this pin and is broken
    */
-  parse(jwe: Jwe, nested: (text: string) => SealedKey): SealedKey | null;
+  parse(jwe: Jwe, nested: (text: string) => SealedKey | AppError): SealedKey | null;
   /**
    * @param config Clevis' configuration of the pin, parsed JSON
    * @returns the JWE in compact serialization

@@ -49,11 +49,11 @@ export function newSharing(threshold: number, random: Random): Sharing {
 /**
  * f(0) by Lagrange interpolation through exactly as many points as the threshold. That the points belong together
  * only shows when what the secret opens authenticates.
- * @throws AppError `damaged` for a share that is none: wrong length, outside the field, x = 0, the same x twice
+ * @throws AppError `damaged`, as `pointOf`
  */
 export function combine(p: bigint, shares: readonly Secret[]): Secret {
-  const points = shares.map((share) => parseShare(p, share));
-  if (new Set(points.map(({ x }) => x)).size !== points.length) throw badShare('two shares with the same x');
+  const taken = new Set<bigint>();
+  const points = shares.map((share) => pointOf(p, share, taken));
   let secret = 0n;
   for (const { x, y } of points) {
     let numerator = 1n;
@@ -68,12 +68,18 @@ export function combine(p: bigint, shares: readonly Secret[]): Secret {
   return new Secret(bigIntToBytes(secret, FIELD_BYTES));
 }
 
-function parseShare(p: bigint, share: Secret): { x: bigint; y: bigint } {
+/**
+ * @param taken the x of the shares that there are already, to which its own is added
+ * @throws AppError `damaged` for a share that is none: wrong length, outside the field, x = 0, the same x twice
+ */
+export function pointOf(p: bigint, share: Secret, taken: Set<bigint>): { x: bigint; y: bigint } {
   if (share.length !== SHARE_BYTES) throw badShare(`expected ${SHARE_BYTES} bytes, got ${share.length}`);
   const x = bytesToBigInt(share.reveal().subarray(0, FIELD_BYTES));
   const y = bytesToBigInt(share.reveal().subarray(FIELD_BYTES));
   if (x === 0n) throw badShare('x is 0, which would be the secret itself');
   if (x >= p || y >= p) throw badShare('outside the field');
+  if (taken.has(x)) throw badShare('two shares with the same x');
+  taken.add(x);
   return { x, y };
 }
 

@@ -5,7 +5,7 @@ import { damaged, isObject, type Jwe, shown } from '../jwe/compact.ts';
 import { decryptContent, encryptCompact } from '../jwe/content.ts';
 import { pinHeader } from './header.ts';
 import type { Pin, SealedKey } from './pin.ts';
-import { combine, newSharing, parsePrime } from './shamir.ts';
+import { combine, newSharing, parsePrime, pointOf } from './shamir.ts';
 
 /**
  * Clevis' pin `sss`: the content key is shared among nested sealed keys, `t` of which give it back.
@@ -27,12 +27,11 @@ export const sss: Pin = {
     const primeBytes = typeof p === 'string' ? fromBase64url(p) : null;
     const prime = primeBytes === null ? null : parsePrime(primeBytes);
     if (prime === null) throw damaged('header field clevis.sss.p: expected a prime of 256 bits');
-    return sealedKey(
-      jwe,
-      t,
-      prime,
-      shares.map((share) => nested(share)),
-    );
+    const parts = shares.map((share) => nested(share));
+    const broken = parts.filter((part) => part instanceof AppError);
+    const [first] = broken;
+    if (first !== undefined && parts.length - broken.length < t) throw first;
+    return sealedKey(jwe, t, prime, parts);
   },
 
   async seal(config, secret, context) {
@@ -49,13 +48,27 @@ export const sss: Pin = {
   },
 };
 
-function sealedKey(jwe: Jwe, t: number, prime: bigint, nested: readonly SealedKey[]): SealedKey {
+function sealedKey(jwe: Jwe, t: number, prime: bigint, parts: readonly (SealedKey | AppError)[]): SealedKey {
+  const usable = parts.filter((part): part is SealedKey => !(part instanceof AppError));
   return {
     pin: 'sss',
-    title: `${t} of {${nested.map((one) => one.title).join(', ')}}`,
-    uses: [{ pin: 'sss' }, ...nested.flatMap((one) => one.uses)],
+    title: `${t} of {${parts.map((part) => (part instanceof AppError ? 'a broken one' : part.title)).join(', ')}}`,
+    uses: [{ pin: 'sss' }, ...usable.flatMap((part) => part.uses)],
+    broken: parts.flatMap((part) => (part instanceof AppError ? part : (part.broken ?? []))),
     async open(context, signal) {
-      const contenders = nested.map((one) => (stop: AbortSignal) => one.open(context, stop));
+      const taken = new Set<bigint>();
+      // A share that is none is not an answer: it leaves the place to the others.
+      const contenders = parts.map((part) => async (stop: AbortSignal) => {
+        if (part instanceof AppError) throw part;
+        const share = await part.open(context, stop);
+        try {
+          pointOf(prime, share, taken);
+          return share;
+        } catch (thrown) {
+          share.wipe();
+          throw thrown instanceof AppError ? thrown.at(part.title) : thrown;
+        }
+      });
       const shares = await firstAnswers(t, contenders, signal, context.afterwards);
       try {
         using contentKey = combine(prime, shares);

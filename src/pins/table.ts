@@ -18,13 +18,23 @@ const pins: readonly Pin[] = [tpm2, tang, remote, systemdCreds, sss];
  */
 export function parseSealedKey(text: string): SealedKey {
   let count = 0;
+  let beyond: AppError | null = null;
+  const parseNested = (inner: string, depth: number): SealedKey | AppError => {
+    try {
+      return parseAt(inner, depth);
+    } catch (thrown) {
+      if (!(thrown instanceof AppError) || thrown === beyond) throw thrown;
+      return thrown;
+    }
+  };
   const parseAt = (nestedText: string, depth: number): SealedKey => {
     if (depth > limits.pinDepth)
-      throw damaged(`expected pins nested at most ${limits.pinDepth} deep, got more`);
-    if (++count > limits.pins) throw damaged(`expected at most ${limits.pins} pins, got more`);
+      beyond = damaged(`expected pins nested at most ${limits.pinDepth} deep, got more`);
+    if (++count > limits.pins) beyond = damaged(`expected at most ${limits.pins} pins, got more`);
+    if (beyond !== null) throw beyond;
     const jwe = parseCompact(nestedText);
     for (const pin of pins) {
-      const sealed = pin.parse(jwe, (inner) => parseAt(inner, depth + 1));
+      const sealed = pin.parse(jwe, (inner) => parseNested(inner, depth + 1));
       if (sealed !== null) return sealed;
     }
     const clevis = jwe.header['clevis'];

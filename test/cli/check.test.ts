@@ -1,11 +1,13 @@
 import { execFileSync } from 'node:child_process';
-import { chmodSync } from 'node:fs';
+import { chmodSync, mkdirSync, writeFileSync } from 'node:fs';
+import { dirname } from 'node:path';
 import t, { type Test } from 'tap';
 import { checkCommand } from '../../src/cli/check.ts';
-import { check } from '../../src/cli/findings.ts';
+import { check } from '../../src/cli/checking.ts';
 import type { World } from '../../src/cli/world.ts';
 import { files } from '../../src/os/files.ts';
 import { addToken, clevisToken, forge, makeImage, overwrite } from '../support/luks.ts';
+import { vector } from '../support/sealing.ts';
 import { startTang } from '../support/tang.ts';
 
 const SOCKET = '/run/fetch-luks-key/default.sock';
@@ -194,6 +196,37 @@ broken @/broken.img ${SOCKET}
     /^error damaged @\/broken\.img token 0: sealed key: /,
   ]);
 });
+
+t.test('secrets of services, commitments, and what is nested', async (t) => {
+  const place = machine(t, { keys: { 'data.jwe': vector('made-by-clevis-20-sss-2of2') } });
+  const put = (path: string, text: string) => {
+    mkdirSync(dirname(`${place.etc}/${path}`), { recursive: true });
+    writeFileSync(`${place.etc}/${path}`, text);
+  };
+  put('credentials/db.service/password.jwe', sealed);
+  put('commitments/data', `0b1c ${Buffer.alloc(32).toString('base64url')}\n`);
+  t.strictSame(await findings(place), []);
+  put('credentials/db.service/broken.jwe', 'x');
+  put('credentials/db.service/notes.txt', '');
+  put(`credentials/${'n'.repeat(80)}.service/id.jwe`, sealed);
+  put('commitments/other', 'garbage\n');
+  put('volumes/spare.jwe', withSpare(vector('made-by-clevis-20-sss-2of2'), vector('broken-unknown-pin')));
+  finds(t, await findings(place), [
+    /^warning damaged @\/etc\/volumes\/spare\.jwe: one of the nested ones cannot be used: sealed key: header field clevis\.pin/,
+    /^error damaged @\/etc\/credentials\/db\.service\/broken\.jwe: sealed key: expected five parts/,
+    /^warning bad-config @\/etc\/credentials\/db\.service\/notes\.txt: expected a name that ends in \.jwe/,
+    /^error bad-request @\/etc\/credentials\/n+\.service\/id\.jwe: /,
+    /^error damaged @\/etc\/commitments\/other:1: expected a UUID and 43 characters/,
+  ]);
+});
+
+/** The same with one more nested; its content, which is not looked at, does not authenticate any more. */
+function withSpare(jwe: string, spare: string): string {
+  const [head = '', ...rest] = jwe.split('.');
+  const header = JSON.parse(Buffer.from(head, 'base64url').toString());
+  header.clevis.sss.jwe.push(spare);
+  return [Buffer.from(JSON.stringify(header)).toString('base64url'), ...rest].join('.');
+}
 
 t.test('a wrong config.yaml may have a url: a volume without any other way is not blamed', async (t) => {
   const place = machine(t, {

@@ -6,6 +6,7 @@ import { activate } from '../support/activation.ts';
 import { privateMounts } from '../support/private-mounts.ts';
 import { processesWith, type Seen } from '../support/processes.ts';
 import { run } from '../support/run.ts';
+import { answer, serveHttp } from '../support/servers.ts';
 import { startTang } from '../support/tang.ts';
 import { ownSwtpm } from '../support/tpm.ts';
 
@@ -72,7 +73,13 @@ t.test('no secret is in the journal, an argument, an environment, a file or an e
     tpm2: ['tpm2', {}],
     stock: ['tpm2', { clevis: true, pcr_bank: 'sha256', pcr_ids: '7' }],
     sss: ['sss', { t: 2, pins: { tpm2: {}, tang: tangConfig } }],
+    tang: ['tang', tangConfig],
   } as const;
+  let urlAnswers = 200;
+  const http = await serveHttp(t, (...call) => answer(urlAnswers, text)(...call));
+  const url = `http://127.0.0.1:${http.port}/key`;
+  const plain = { url, 'allow-plaintext': true, 'give-up-after': '2s' };
+  writeFileSync(join(etc, 'config.yaml'), JSON.stringify({ volumes: { url: plain } }));
   const errors: string[] = [];
   for (const [volume, [pin, config]] of Object.entries(configurations)) {
     const sealed = await run([...program, 'seal', pin, JSON.stringify(config)], text, environment);
@@ -80,10 +87,25 @@ t.test('no secret is in the journal, an argument, an environment, a file or an e
     writeFileSync(join(etc, 'volumes', `${volume}.jwe`), sealed.stdout);
     t.ok((await socket.askAlone(volume)).bytes.equals(text), `${volume}: the key came`);
   }
+  t.ok((await socket.askAlone('url')).bytes.equals(text), 'url: the key came');
   const contentKey = contentKeyOf('stock');
   swtpm.extend(7);
-  for (const volume of Object.keys(configurations))
+  for (const volume of ['tpm2', 'stock', 'sss'])
     t.equal((await socket.askAlone(volume)).status, 4, `${volume}: refused`);
+  await tang.stop();
+  writeFileSync(
+    join(etc, 'config.yaml'),
+    JSON.stringify({ volumes: { url: plain, tang: { 'give-up-after': '2s' } } }),
+  );
+  t.equal((await socket.askAlone('tang')).status, 5, 'tang: unavailable');
+  for (const status of [403, 500]) {
+    urlAnswers = status;
+    t.equal(
+      (await socket.askAlone('url')).status,
+      status === 403 ? 4 : 5,
+      `url: ${status}, with the key in its body`,
+    );
+  }
   await swtpm.stop();
 
   const watched = await processes.stop();

@@ -4,7 +4,7 @@ import { Secret } from '../../src/base/secret.ts';
 import { encryptCompact } from '../../src/jwe/content.ts';
 import { random } from '../../src/os/random.ts';
 import { newSharing } from '../../src/pins/shamir.ts';
-import { seal } from '../support/sealing.ts';
+import { seal, vector } from '../support/sealing.ts';
 import { setStage } from '../support/stage.ts';
 import { startTang } from '../support/tang.ts';
 
@@ -36,6 +36,7 @@ t.test('what is no sharing of a secret is an integrity failure', async (t) => {
   const forged = Buffer.from(b);
   forged.writeUInt8(forged.readUInt8(63) ^ 1, 63);
   const withShare = async (share: Uint8Array) => sss({ jwe: [sealedA, await sealShare(share)] });
+  const of = (fault: string) => `2 of 2 needed: tang ${tang.url}: sealed key: sss share: ${fault}`;
   const cases: [title: string, jwe: string, line: string][] = [
     ['t = 0', sss({ t: 0 }), 'header field clevis.sss.t: expected 1 to 2, got 0'],
     ['t > n', sss({ t: 3 }), 'header field clevis.sss.t: expected 1 to 2, got 3'],
@@ -49,15 +50,15 @@ t.test('what is no sharing of a secret is an integrity failure', async (t) => {
       'header field clevis.sss.p: expected a prime of 256 bits',
     ],
     ['17 servers', sss({ jwe: Array(17).fill(sealedA) }), 'expected at most 16 pins on the network, got 17'],
-    ['the same x twice', sss({ jwe: [sealedA, sealedA] }), 'sss share: two shares with the same x'],
-    ['x = 0', await withShare(Buffer.concat([Buffer.alloc(32), b.subarray(32)])), 'sss share: x is 0'],
-    ['x ≥ p', await withShare(Buffer.alloc(64, 0xff)), 'sss share: outside the field'],
-    ['half a share', await withShare(b.subarray(32)), 'sss share: expected 64 bytes, got 32'],
+    ['the same x twice', sss({ jwe: [sealedA, sealedA] }), of('two shares with the same x')],
+    ['x = 0', await withShare(Buffer.concat([Buffer.alloc(32), b.subarray(32)])), of('x is 0')],
+    ['x ≥ p', await withShare(Buffer.alloc(64, 0xff)), of('outside the field')],
+    ['half a share', await withShare(b.subarray(32)), of('expected 64 bytes, got 32')],
     ['another y', await withShare(forged), '2 shares opened, but they or the ciphertext were changed'],
   ];
   for (const [title, jwe, line] of cases) {
     stage.put('data', jwe);
-    const whole = new RegExp(`^data: \\S+/etc/volumes/data\\.jwe: sealed key: ${line}`);
+    const whole = new RegExp(`^data: \\S+/etc/volumes/data\\.jwe: (?:sealed key: )?${line}`);
     await stage.shows(t, title, 'data', { status: 6, line: whole });
   }
 });
@@ -79,6 +80,25 @@ t.test('t of n open it, whatever the others do', async (t) => {
     stage.put('patient', jwe);
     await stage.shows(t, title, 'patient', { status: 0, line: openedBy(tries), gets: KEY });
   }
+});
+
+t.test('one that is no share, or no sealed key, leaves its place to the others', async (t) => {
+  const zero = await sealShare(Buffer.concat([Buffer.alloc(32), b.subarray(32)]));
+  const cut = sealedB.slice(0, -4);
+  for (const [title, jwe] of [
+    ['x = 0', [zero, sealedA, sealedB]],
+    ['the same x twice', [sealedA, sealedA, sealedB]],
+    ['of a pin that is not known here', [vector('broken-unknown-pin'), sealedA, sealedB]],
+    ['cut', [sealedA, cut, sealedB]],
+    ['one that can never open', [sss({ jwe: [cut, cut] }), sealedA, sealedB]],
+  ] as const) {
+    stage.put('data', sss({ jwe }));
+    const line = new RegExp(`^data: key delivered, opened by (?:tang ${tang.url}(?:, )?)+ in`);
+    for (let time = 1; time <= 3; time++)
+      await stage.shows(t, `${title}, time ${time}`, 'data', { status: 0, line, gets: KEY });
+  }
+  stage.put('data', sss({ jwe: [cut, sealedA] }));
+  await stage.shows(t, 'too few are left', 'data', { status: 6, line: /data\.jwe: sealed key: tag \(part 5\): / });
 });
 
 t.test('t of n that are not to be had are named', async (t) => {

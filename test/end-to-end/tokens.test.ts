@@ -98,6 +98,27 @@ t.test('what a header may not be', async (t) => {
   await stage.shows(t, 'no token', 'data', { status: 3, line });
 });
 
+t.test('what a header says is no line of the journal', async (t) => {
+  // journald begins an entry at each newline, and cuts a line after 48 KiB: what follows would have a priority of its own.
+  const flood = `null\\n<6>data: key delivered${'A'.repeat(2_000)}\u009b2J`;
+  const device = changed('flood', (path) =>
+    forge(path, [0, 1], (json) => json.replaceAll('aes-xts-plain64', flood)),
+  );
+  const stage = await stageFor(t, device);
+  const line =
+    /^data: \S+\/flood: LUKS header: .*: expected a cipher, got "null[ -~]{0,100}… \(hint: if you did not/;
+  await stage.shows(t, 'flooded', 'data', { status: 4, line });
+});
+
+t.test('a header that cannot be read from here keeps no sealed key from opening', async (t) => {
+  for (const fields of ['/dev/null SOCKET luks,header=/h.img:UUID=1', 'disk.img SOCKET luks']) {
+    const stage = await setStage(t);
+    writeFileSync(stage.crypttab, `data ${fields.replace('SOCKET', '/run/fetch-luks-key/default.sock')}\n`);
+    stage.put('data', await seal('tang', { url: tang.url, thp: tang.thp }, 'the key'));
+    await stage.shows(t, fields, 'data', { status: 0, line: openedByTang, gets: Buffer.from('the key') });
+  }
+});
+
 t.test('a disk without a cipher gets no key, wherever that is', async (t) => {
   const stage = await stageFor(t, cipherless);
   stage.put('data', await seal('tang', { url: tang.url, thp: tang.thp }, 'the key'));

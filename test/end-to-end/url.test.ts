@@ -119,6 +119,11 @@ t.test('a server may refuse, and everything else is asked for again', async (t) 
       'answered 302, a redirect, which is not followed',
     ],
     '10 MiB': [answer(200, Buffer.alloc(10 * 1024 * 1024)), unavailable, 'answered more than 8192 bytes'],
+    'a content encoding': [
+      answer(200, KEY, { 'content-encoding': `x (hint: run this) ${'x'.repeat(5000)}` }),
+      unavailable,
+      'answered with content encoding x \\(hint: run this\\) x+…',
+    ],
     'a byte a second': [byteASecond, unavailable, 'no answer'],
     'half a key': [cut, unavailable, 'connection (?:closed before the answer was complete|reset)'],
   };

@@ -1,6 +1,12 @@
 import t from 'tap';
 import { AppError, type ErrorCode } from '../../src/base/errors.ts';
-import { keepTrying, tryOnce } from '../../src/handler/patience.ts';
+import { keepTrying as keepTryingWith, type Patience, tryOnce } from '../../src/handler/patience.ts';
+
+type Ports = Parameters<typeof keepTryingWith>;
+
+const leftovers: Promise<unknown>[] = [];
+const keepTrying = (clock: Ports[0], random: Ports[1], patience: Patience) =>
+  keepTryingWith(clock, random, patience, (leftover) => void leftovers.push(leftover));
 
 const never = new AbortController().signal;
 
@@ -130,6 +136,21 @@ t.test('a try that hangs is cut off at the deadline', async (t) => {
     code: 'unavailable',
     message: /^tang: no answer \(gave up after 1 try/,
   });
+});
+
+t.test('one that hangs in spite of it is left behind, and waited for afterwards', async (t) => {
+  const realTime = { nowMs: () => performance.now(), sleep: async () => {} };
+  const { promise, resolve } = Promise.withResolvers<string>();
+  const alive = setInterval(() => {}, 1000);
+  leftovers.length = 0;
+  await t.rejects(
+    keepTrying(realTime, random(0), forMs(50))('tpm2', never, () => promise),
+    { code: 'unavailable', message: /^tpm2: no answer \(gave up after 1 try/ },
+  );
+  clearInterval(alive);
+  t.equal(leftovers.length, 1);
+  resolve('late');
+  t.equal(await leftovers[0], 'late');
 });
 
 t.test('a caller that stops is not answered with unavailable', async (t) => {
