@@ -10,6 +10,7 @@ import { cpus, release, tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { type Activated, activate } from '../test/support/activation.ts';
 import { createAuthority } from '../test/support/certificates.ts';
+import { answerNext } from '../test/support/password-agent.ts';
 import { startSwtpm } from '../test/support/swtpm.ts';
 import { startTang } from '../test/support/tang.ts';
 import { costs, median, type Pair, paired, startTimeMs } from './measure.ts';
@@ -17,6 +18,7 @@ import { writePart } from './results.ts';
 
 const RUNS = 20;
 const SECRET = 'correct horse battery staple';
+const PIN = 'four words, no less';
 const root = resolve(import.meta.dirname, '..');
 const executable = join(root, 'dist/fetch-luks-key');
 const teardowns: (() => unknown)[] = [];
@@ -56,6 +58,13 @@ async function main(): Promise<string> {
     writeFileSync(join(folder, `${pin}.clevis`), execFileSync('clevis', ['encrypt', ...args], options));
     tpm.flush();
   }
+  writeFileSync(join(folder, 'pin'), PIN);
+  const withPin = ['seal', 'tpm2', '{"with_pin": true}', '--tpm2-pin-file', join(folder, 'pin')];
+  writeFileSync(
+    join(etc, 'volumes/pin.jwe'),
+    execFileSync(executable, withPin, { env: environment, input: SECRET }),
+  );
+  tpm.flush();
   const handlerIn = (etc: string) => ['--etc', etc, '--crypttab', join(folder, 'crypttab')];
   const options = { environment: { TPM2TOOLS_TCTI: tpm.tcti } };
   const ours = await activate(handlerIn(etc), { ...options, program: [executable] });
@@ -210,7 +219,7 @@ async function memoryAndCpu(
   options: { environment: Record<string, string> },
 ): Promise<string> {
   const rows: string[] = [];
-  for (const volume of ['tpm2', 'tang', 'sss', 'url']) {
+  for (const volume of ['tpm2', 'tang', 'sss', 'url', 'pin']) {
     say(`CPU and memory of ${volume}`);
     const record = join(folder, `${volume}.costs`);
     const script = join(folder, `time-${volume}`);
@@ -224,7 +233,11 @@ async function memoryAndCpu(
     writeFileSync(script, `#!/bin/sh\n${command.join(' ')}\n`);
     chmodSync(script, 0o755);
     const socket = await activate(handlerOf(volume), { ...options, program: [script] });
-    for (let run = 0; run < RUNS; run++) await ask(socket, volume);
+    for (let run = 0; run < RUNS; run++) {
+      const asked = ask(socket, volume);
+      if (volume === 'pin') await answerNext('fetch-luks-key:pin', PIN);
+      await asked;
+    }
     await socket.stop();
     const all = costs(readFileSync(record, 'utf8'));
     const peak = Math.max(...all.map((cost) => cost.peakMiB));
@@ -236,6 +249,7 @@ async function memoryAndCpu(
   return `## CPU time and peak memory of a handler, its children included
 
 \`time -f '%U %S %M'\`: CPU is user and system time, memory the largest single process of all ${RUNS} runs.
+\`pin\` is \`tpm2\` with a PIN, which a password agent answers.
 
 | volume | CPU, ms | bar | peak, MiB | bar |
 |---|---|---|---|---|

@@ -220,3 +220,22 @@ t.test('through pipes, as in a script', async (t) => {
   );
   t.strictSame({ status, stdout, stderr }, { status: 0, stdout: 'key', stderr: '' });
 });
+
+t.test('an advertisement that somebody changed', async (t) => {
+  const good = JSON.parse(execFileSync('curl', ['-s', `${tang.url}/adv`], { encoding: 'utf8' }));
+  const forged = { ...good, signature: `${good.signature.slice(0, -8)}AAAAAAAA` };
+  const body = JSON.stringify(forged);
+  const forger = await serveHttp(t, (_request, response) => {
+    response.writeHead(200, { 'content-length': body.length }).end(body);
+  });
+  const url = `http://127.0.0.1:${forger.port}`;
+  const reason = /expected a signature of key [\w-]{43}, got none that verifies/;
+  fails(t, 'on the way', await seal('tang', { url, thp: tang.thp }), 5, reason);
+  fails(
+    t,
+    'in the configuration',
+    await seal('tang', { url: tang.url, adv: forged }),
+    3,
+    /^pin tang: adv: expected a sig/,
+  );
+});

@@ -98,7 +98,10 @@ t.test('one that is no share, or no sealed key, leaves its place to the others',
       await stage.shows(t, `${title}, time ${time}`, 'data', { status: 0, line, gets: KEY });
   }
   stage.put('data', sss({ jwe: [cut, sealedA] }));
-  await stage.shows(t, 'too few are left', 'data', { status: 6, line: /data\.jwe: sealed key: tag \(part 5\): / });
+  await stage.shows(t, 'too few are left', 'data', {
+    status: 6,
+    line: /data\.jwe: sealed key: tag \(part 5\): /,
+  });
 });
 
 t.test('t of n that are not to be had are named', async (t) => {

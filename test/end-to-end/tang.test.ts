@@ -2,8 +2,9 @@ import { generateKeyPairSync } from 'node:crypto';
 import type { RequestListener } from 'node:http';
 import { setTimeout as pause } from 'node:timers/promises';
 import t, { type Test } from 'tap';
+import { createAuthority } from '../support/certificates.ts';
 import { seal } from '../support/sealing.ts';
-import { answer, serveBytes, serveHttp } from '../support/servers.ts';
+import { answer, serveBytes, serveHttp, serveTls } from '../support/servers.ts';
 import { type Outcome, setStage } from '../support/stage.ts';
 import { startTang } from '../support/tang.ts';
 
@@ -92,6 +93,20 @@ t.test('so is a server that cannot be reached', async (t) => {
       unavailable(nameless, 'name tang..example does not resolve (ENOTFOUND)'),
     ),
   ]);
+});
+
+t.test('by https the server has to be one that the system trusts', async (t) => {
+  const stranger = createAuthority('a stranger').issue({ names: ['127.0.0.1'] });
+  const { port } = await serveTls(t, { cert: stranger.certificate, key: stranger.key }, (socket) =>
+    socket.end(),
+  );
+  const url = `https://127.0.0.1:${port}`;
+  await shows(
+    t,
+    'of an unknown CA',
+    url,
+    unavailable(url, 'certificate of an unknown authority, CN=a stranger'),
+  );
 });
 
 t.test('a server that comes up 5 s later is waited for', async (t) => {
