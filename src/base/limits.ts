@@ -60,6 +60,8 @@ export const limits = {
   journalLines: 3_000,
   /** What `luks-key-server invite` prints. */
   invitationLineBytes: 1024,
+  /** What goes round while a site's hosts join each other: a line from each of 17 for each other. */
+  siteBundleBytes: 128 * 1024,
   /** config.yaml, crypttab. */
   configBytes: 1024 * 1024,
   /** Aliases that config.yaml may expand to: a few lines of nested ones can stand for billions. */

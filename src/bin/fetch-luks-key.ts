@@ -94,6 +94,12 @@ const world: World = {
     watchdogMs: manager.watchdogMs,
     alive: manager.alive,
   },
+  keyServer: {
+    async ask(socket, request) {
+      const { askOperatorSocket } = await import('../os/operator-client.ts');
+      return await askOperatorSocket(socket, request, stop.signal);
+    },
+  },
   durable: durableFiles,
   async encryptIdentity(pem) {
     const { encryptIdentity } = await import('../remote/identity-file.ts');

@@ -10,7 +10,7 @@ import { begin, type EnrolRecord, enrolledOf } from '../enroll/record.ts';
 import { planJson, planLines, type UnitReport } from '../enroll/report.ts';
 import { Keyslots, wrongPassphrase } from '../luks/keyslots.ts';
 import type { Adoption } from './adopt.ts';
-import { choiceFrom, make, policyFrom, unitReport } from './enrolling.ts';
+import { make, namesPolicy, policyFrom, unitReport } from './enrolling.ts';
 import type { SealingWorld } from './tpm-pin.ts';
 import { refuseEmpty, unlock } from './unlock.ts';
 import type { World } from './world.ts';
@@ -85,7 +85,7 @@ async function refuseUnproven(units: UnitReport, { values }: Adoption, { files }
 
 /** As it was, one's own pin: systemd's token is opened by the TPM too. */
 async function besidePolicy({ kind }: Beside, { values }: Adoption, world: World): Promise<Policy> {
-  if (kind === 'key file' || choiceFrom(values) !== null) return await policyFrom('adopt', values, world);
+  if (kind === 'key file' || namesPolicy(values)) return await policyFrom('adopt', values, world);
   return policyOf({ tpm2: { config: {}, withPin: false }, remotes: [], tangs: [], require: null });
 }
 

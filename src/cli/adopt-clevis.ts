@@ -11,7 +11,7 @@ import { Keyslots } from '../luks/keyslots.ts';
 import { parseSealedKey } from '../pins/table.ts';
 import { policyOf, policyText } from '../status/policy.ts';
 import type { Adoption } from './adopt.ts';
-import { choiceFrom, unitReport } from './enrolling.ts';
+import { namesPolicy, unitReport } from './enrolling.ts';
 import { refuseEmpty } from './unlock.ts';
 import type { World } from './world.ts';
 
@@ -24,7 +24,7 @@ export async function adoptClevis(
   world: World,
 ): Promise<number> {
   const { target, values } = adoption;
-  if (choiceFrom(values) !== null || values.replace) {
+  if (namesPolicy(values) || values.replace) {
     throw new AppError(
       'usage',
       'adopt: what Clevis has bound stays as it is, so it takes no pins and no --replace',

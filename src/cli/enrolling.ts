@@ -8,6 +8,7 @@ import type { Plan } from '../enroll/plan.ts';
 import { asOptions, type PinChoice, type Policy, policyOf, proposal } from '../enroll/policy.ts';
 import { unfinishedOf } from '../enroll/record.ts';
 import type { UnitReport } from '../enroll/report.ts';
+import { sitePolicy } from '../enroll/site-policy.ts';
 import { notEnabled, systemdRuns, unitsFor } from '../enroll/units.ts';
 import type { Places } from '../handler/locate.ts';
 import { Keyslots } from '../luks/keyslots.ts';
@@ -29,6 +30,7 @@ export const pinOptions = {
   remote: { type: 'string', multiple: true },
   tang: { type: 'string', multiple: true },
   require: { type: 'string' },
+  site: { type: 'boolean' },
 } as const;
 
 /** For `--help`. */
@@ -48,7 +50,8 @@ export const pinHelp = `  --tpm2            this machine's TPM; each of the next
                     input. Default: you are asked
   --remote NAME     a key server that this machine has joined
   --tang URL        a Tang server
-  --require K       how many of these are needed; default: all of them`;
+  --require K       how many of these are needed; default: all of them
+  --site            the other hosts of this machine's site, and nothing else`;
 
 interface PinValues {
   readonly tpm2?: boolean | undefined;
@@ -61,10 +64,31 @@ interface PinValues {
   readonly remote?: string[] | undefined;
   readonly tang?: string[] | undefined;
   readonly require?: string | undefined;
+  readonly site?: boolean | undefined;
+}
+
+/** Whether the command line names a way to seal. @throws AppError `usage` */
+export function namesPolicy(values: PinValues): boolean {
+  return values.site === true || choiceFrom(values) !== null;
+}
+
+/** @returns null when no way was named @throws AppError `usage`, `bad-config` */
+export async function namedPolicy(values: PinValues, etc: string, world: World): Promise<Policy | null> {
+  const choice = choiceFrom(values);
+  if (!values.site) return choice === null ? null : policyOf(choice);
+  if (choice === null) return sitePolicy(await loadConfig(world.files, etc));
+  throw new AppError('usage', '--site: not with other pins', {
+    hint: 'allow-local-unseal: true in config.yaml adds the TPM',
+  });
+}
+
+/** The policy as it is to be now: that of a site follows its hosts. @throws AppError `bad-config` */
+export async function policyNow(policy: Policy, etc: string, world: World): Promise<Policy> {
+  return policy.bySite ? sitePolicy(await loadConfig(world.files, etc)) : policy;
 }
 
 /** @returns null when no pin was chosen @throws AppError `usage` */
-export function choiceFrom(values: PinValues): PinChoice | null {
+function choiceFrom(values: PinValues): PinChoice | null {
   const { remote: remotes = [], tang: tangs = [] } = values;
   const tpm2 = tpmFrom(values);
   if (tpm2 === null && remotes.length === 0 && tangs.length === 0) {
@@ -94,8 +118,8 @@ interface PolicyValues extends PinValues {
 
 /** How to seal: as it was chosen; else what there is here is proposed. @throws AppError `usage`, `refused` */
 export async function policyFrom(command: string, values: PolicyValues, world: World): Promise<Policy> {
-  const chosen = choiceFrom(values);
-  if (chosen !== null) return policyOf(chosen);
+  const named = await namedPolicy(values, values.etc, world);
+  if (named !== null) return named;
   const choice = await proposed(command, values.etc, world);
   const policy = policyOf(choice);
   const told = [`proposed: ${policy.title}, which is ${asOptions(choice)}`, ...policy.warnings];

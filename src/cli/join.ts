@@ -1,5 +1,5 @@
 import { AppError, asAppError } from '../base/errors.ts';
-import { keyPinText, parseKeyPin } from '../base/key-pin.ts';
+import { keyPinText } from '../base/key-pin.ts';
 import { limits } from '../base/limits.ts';
 import { withServer } from '../config/edit.ts';
 import { loadConfig } from '../config/load.ts';
@@ -15,7 +15,8 @@ import { identityToPem, makeIdentity } from '../identity/identity.ts';
 import type { Succession } from '../identity/succession.ts';
 import { ask, connectTo } from '../remote/key-server.ts';
 import { join as joinWire } from '../wire/machine.ts';
-import { type Command, etcOption, parseCommandLine } from './command.ts';
+import { absolute, type Command, etcOption, parseCommandLine } from './command.ts';
+import { type Invitation, onlyInvitation } from './invitation.ts';
 import type { World } from './world.ts';
 
 export const joinCommand: Command = {
@@ -42,7 +43,7 @@ example:
     const options = { ...etcOption, name: { type: 'string' }, json: { type: 'boolean' } } as const;
     const { values } = parseCommandLine('join', args, options);
     using line = await world.readStandardInput(limits.invitationLineBytes);
-    const invitation = parseLine(line.reveal().toString('latin1'));
+    const invitation = onlyInvitation(line.reveal().toString('latin1'));
     const server = values.name ?? invitation.url.hostname.replace(/^\[|\]$/g, '').replaceAll(':', '-');
     if (!isServerName(server)) {
       throw new AppError(
@@ -57,7 +58,7 @@ example:
       });
     }
     // config.yaml names files by absolute paths, wherever the handler is started.
-    const etc = values.etc.startsWith('/') ? values.etc : `${process.cwd()}/${values.etc}`;
+    const etc = absolute(values.etc) ?? values.etc;
     const joined = await join(invitation, server, etc, world);
     if (values.json) {
       world.print(`${JSON.stringify({ server, machine: joined.name, ...joined.told })}\n`);
@@ -77,35 +78,8 @@ example:
   },
 };
 
-interface Invitation {
-  readonly url: URL;
-  readonly pinSha256: Buffer;
-  readonly name: string;
-  readonly invitation: string;
-}
-
-/** `https://HOST:PORT/#pin=…&name=…&invitation=…` @throws AppError `usage` */
-function parseLine(text: string): Invitation {
-  const url = URL.parse(text.trim());
-  const fields = new URLSearchParams(url?.hash.slice(1));
-  const pinSha256 = parseKeyPin(`sha256/${fields.get('pin')}`);
-  const [name, invitation] = [fields.get('name'), fields.get('invitation')];
-  if (
-    url?.protocol === 'https:' &&
-    pinSha256 !== null &&
-    name !== null &&
-    /^[\w-]{43}$/.test(invitation ?? '')
-  ) {
-    return { url: new URL(url.origin), pinSha256, name, invitation: invitation ?? '' };
-  }
-  // Not what it is: it may be a secret that was meant for something else.
-  throw new AppError('usage', 'join: standard input: expected the line that luks-key-server invite prints', {
-    hint: 'it begins with https:// and has pin=, name= and invitation= in it',
-  });
-}
-
 /** Nothing is left behind when it fails; the invitation is used up last. */
-async function join(invitation: Invitation, server: string, etc: string, world: World) {
+export async function join(invitation: Invitation, server: string, etc: string, world: World) {
   const { url, pinSha256, name } = invitation;
   const identity = makeIdentity(name, world.random);
   const path = `${etc}/identity/${server}`;

@@ -19,6 +19,7 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   request: async () => (await import('./request.ts')).requestCommand,
   join: async () => (await import('./join.ts')).joinCommand,
   leave: async () => (await import('./leave.ts')).leaveCommand,
+  site: async () => (await import('./site.ts')).siteCommand,
   keepalive: async () => (await import('./keepalive.ts')).keepaliveCommand,
   'announce-reboot': async () => (await import('./announce-reboot.ts')).announceRebootCommand,
   act: async () => (await import('./act.ts')).actCommand,

@@ -2,13 +2,12 @@ import { AppError, asAppError, failureLine } from '../base/errors.ts';
 import { volumeName } from '../base/names.ts';
 import type { Secret } from '../base/secret.ts';
 import { newKey } from '../enroll/plan.ts';
-import { policyOf } from '../enroll/policy.ts';
 import { openEnrolled } from '../enroll/prove.ts';
 import type { EnrolRecord } from '../enroll/record.ts';
 import type { Places } from '../handler/locate.ts';
 import { Keyslots } from '../luks/keyslots.ts';
 import { type Command, parseCommandLine, placeOptions, placesFrom } from './command.ts';
-import { choiceFrom, heal, onlyOne, pinHelp, pinOptions } from './enrolling.ts';
+import { heal, namedPolicy, onlyOne, pinHelp, pinOptions, policyNow } from './enrolling.ts';
 import { enrolledHere, renew, renewable, renewedText } from './renewing.ts';
 import { knowingPin, type SealingWorld } from './tpm-pin.ts';
 import { unlock } from './unlock.ts';
@@ -56,8 +55,7 @@ example, after an update of the firmware:
     const world = knowingPin(base, values['tpm2-pin-file']);
     const volume = volumeName(positionals[0] ?? '');
     const places = placesFrom(values);
-    const choice = choiceFrom(values);
-    const policy = choice === null ? null : policyOf(choice);
+    const policy = await namedPolicy(values, values.etc, world);
     using _lock = await onlyOne('reseal', values.crypttab, world);
     await heal(volume, places, world);
     const all = renewable(await enrolledHere(volume, places, world));
@@ -67,7 +65,13 @@ example, after an update of the firmware:
       });
     }
     for (const note of policy?.warnings ?? []) world.say(`note: ${note}`);
-    for (const old of all) await resealOne({ ...old, policy: policy ?? old.policy }, places, values, world);
+    for (const old of all)
+      await resealOne(
+        { ...old, policy: policy ?? (await policyNow(old.policy, values.etc, world)) },
+        places,
+        values,
+        world,
+      );
     return 0;
   },
 };

@@ -6,7 +6,7 @@ import type { EnrolRecord } from '../enroll/record.ts';
 import type { Places } from '../handler/locate.ts';
 import { Keyslots } from '../luks/keyslots.ts';
 import { type Command, parseCommandLine, placeOptions, placesFrom } from './command.ts';
-import { heal, onlyOne } from './enrolling.ts';
+import { heal, onlyOne, policyNow } from './enrolling.ts';
 import { enrolledHere, renew, renewable, renewedText } from './renewing.ts';
 import { knowingPin, pinFileOption, type SealingWorld } from './tpm-pin.ts';
 import { unlock } from './unlock.ts';
@@ -20,7 +20,10 @@ const options = {
   json: { type: 'boolean' },
 } as const;
 
-type Values = ReturnType<typeof parseCommandLine<typeof options>>['values'];
+type RotateValues = Pick<
+  ReturnType<typeof parseCommandLine<typeof options>>['values'],
+  'etc' | 'crypttab' | 'unlock-key-file' | 'yes' | 'json'
+>;
 
 export const rotateCommand: Command = {
   name: 'rotate',
@@ -73,7 +76,7 @@ example:
   },
 };
 
-async function rotate(name: string, values: Values, world: SealingWorld): Promise<number> {
+export async function rotate(name: string, values: RotateValues, world: SealingWorld): Promise<number> {
   const volume = volumeName(name);
   const places = placesFrom(values);
   await heal(volume, places, world);
@@ -86,7 +89,7 @@ async function rotate(name: string, values: Values, world: SealingWorld): Promis
 async function rotateOne(
   old: EnrolRecord,
   places: Places,
-  values: Values,
+  values: RotateValues,
   world: SealingWorld,
 ): Promise<void> {
   const startMs = world.clock.nowMs();
@@ -95,7 +98,7 @@ async function rotateOne(
   using passphrase = await unlock(old.volume, places, keyslots, values['unlock-key-file'], world);
   using key = newKey(world.random);
   const trusting = values.yes ?? false;
-  const { policy } = old;
+  const policy = await policyNow(old.policy, places.etc, world);
   const renewal = { old, policy, key, keyIsKept: false, passphrase, editCrypttab: false, trusting };
   const renewed = await renew('rotate', renewal, places, world);
   const milliseconds = Math.round(world.clock.nowMs() - startMs);

@@ -3,6 +3,7 @@ import type { Secret } from '../base/secret.ts';
 import type { HandlerWorld } from '../handler/handle.ts';
 import type { KeepaliveWorld } from '../keepalive/world.ts';
 import type { TpmLook } from '../tpm/look.ts';
+import type { OperatorSide } from './operator.ts';
 
 /** All that a command may touch; `bin/` builds it. */
 export interface World extends HandlerWorld {
@@ -17,6 +18,8 @@ export interface World extends HandlerWorld {
   /** Wall clock, Unix time. */
   nowUnixMs(): number;
   readonly keepalive: KeepaliveWorld;
+  /** The key server that this machine itself runs. */
+  readonly keyServer: OperatorSide;
   /** What must not be lost. */
   readonly durable: DurableFiles;
   /** @throws AppError `unavailable`, `tool-missing` where the TPM cannot; `stopped` */

@@ -3,6 +3,7 @@ import type { VolumeName } from '../base/names.ts';
 import type { PinName } from '../pins/pin.ts';
 import type { Action } from './action.ts';
 import type { ServerSettings } from './server.ts';
+import type { SiteSettings } from './site.ts';
 
 /** The plain case: a volume whose key is the body of an HTTPS answer. */
 export interface UrlSettings {
@@ -20,7 +21,7 @@ export interface UrlSettings {
 
 export interface VolumeSettings {
   readonly url: UrlSettings | null;
-  /** How long opening is tried, in milliseconds; 0 = for ever; default 90 s. */
+  /** How long opening is tried, in milliseconds; 0 = for ever; default 90 s, on a host of a site for ever. */
   readonly giveUpAfterMs: number;
   /** How long a server's `locked` and the like is waited for, as an operator may act; 0 = for ever; default 10 min. */
   readonly waitForAllowMs: number;
@@ -33,6 +34,8 @@ export interface VolumeSettings {
 export interface Config {
   /** Key servers, by the names that `join` gave them. */
   readonly servers: ReadonlyMap<string, ServerSettings>;
+  /** null: this machine is no host of a site. */
+  readonly site: SiteSettings | null;
   readonly volumes: ReadonlyMap<string, VolumeSettings>;
   /** In this order; none by default. */
   readonly onRevoked: readonly Action[];
@@ -42,6 +45,7 @@ export interface Config {
 /** What an absent config.yaml says. */
 export const emptyConfig: Config = {
   servers: new Map(),
+  site: null,
   volumes: new Map(),
   onRevoked: [],
   onLocked: [],
@@ -55,7 +59,12 @@ const defaults: VolumeSettings = {
   allowTang: null,
 };
 
+/** A host waits for the others: after a power cut they come back when they do, and systemd asks once. */
+export function defaultGiveUpAfterMs(site: SiteSettings | null): number {
+  return site === null ? limits.giveUpAfterMs : 0;
+}
+
 /** What config.yaml says of a volume, with defaults where it says nothing. */
 export function settingsFor(config: Config, volume: VolumeName): VolumeSettings {
-  return config.volumes.get(volume) ?? defaults;
+  return config.volumes.get(volume) ?? { ...defaults, giveUpAfterMs: defaultGiveUpAfterMs(config.site) };
 }

@@ -1,9 +1,10 @@
 import { volumeName } from '../base/names.ts';
 import { type Action, actionsSchema } from './action.ts';
-import { type Config, emptyConfig, type VolumeSettings } from './config.ts';
+import { type Config, defaultGiveUpAfterMs, emptyConfig, type VolumeSettings } from './config.ts';
 import type { Path } from './document.ts';
 import type { Reader } from './reader.ts';
 import { isServerName, type ServerSettings, serverFields, serverSchema, serverSettings } from './server.ts';
+import { type SiteSettings, siteFields, siteProblems, siteSchema, siteSettings } from './site.ts';
 import { type ConfigReading, readStrictly, rightOnly } from './strict-yaml.ts';
 import { contradictions, settingsOf, volumeFields, volumeSchema } from './volume.ts';
 
@@ -22,12 +23,16 @@ export function readConfig(text: string): ConfigReading<Config> {
 }
 
 function config(content: unknown, reader: Reader): Config {
-  const fields = ['servers', 'volumes', 'on-revoked', 'on-locked'];
+  const fields = ['servers', 'site', 'volumes', 'on-revoked', 'on-locked'];
   // A file of comments alone says as much as an absent one.
   if (content === null || !reader.isMapOf(content, fields, [])) return emptyConfig;
+  const servers = members(reader, content, 'servers', server);
+  const hosts = content['site'] === undefined ? null : site(reader, content['site'], servers);
+  const giveUpAfterMs = defaultGiveUpAfterMs(hosts);
   return {
-    servers: members(reader, content, 'servers', server),
-    volumes: members(reader, content, 'volumes', volume),
+    servers,
+    site: hosts,
+    volumes: members(reader, content, 'volumes', (...one) => volume(...one, giveUpAfterMs)),
     onRevoked: actions(reader, content, 'on-revoked'),
     onLocked: actions(reader, content, 'on-locked'),
   };
@@ -57,7 +62,29 @@ function server(reader: Reader, name: string, fields: unknown, at: Path): Server
   return output === null ? null : serverSettings(output);
 }
 
-function volume(reader: Reader, name: string, fields: unknown, at: Path): VolumeSettings | null {
+/** @returns null when it is wrong, which was noted */
+function site(
+  reader: Reader,
+  fields: unknown,
+  servers: ReadonlyMap<string, ServerSettings>,
+): SiteSettings | null {
+  const at = ['site'];
+  if (!reader.isMapOf(fields, siteFields, at)) return null;
+  const output = reader.parsed(siteSchema, fields, at);
+  if (output === null) return null;
+  const settings = siteSettings(output);
+  const problems = siteProblems(settings, servers);
+  for (const { index, expected, got } of problems) reader.wrong([...at, 'hosts', index], expected, got);
+  return problems.length === 0 ? settings : null;
+}
+
+function volume(
+  reader: Reader,
+  name: string,
+  fields: unknown,
+  at: Path,
+  giveUpAfterMs: number,
+): VolumeSettings | null {
   try {
     volumeName(name);
   } catch (thrown) {
@@ -68,7 +95,7 @@ function volume(reader: Reader, name: string, fields: unknown, at: Path): Volume
   if (output === null) return null;
   const together = contradictions(output);
   for (const { field, expected, got } of together) reader.wrong([...at, field], expected, got);
-  return together.length === 0 ? settingsOf(output) : null;
+  return together.length === 0 ? settingsOf(output, giveUpAfterMs) : null;
 }
 
 function actions(

@@ -35,7 +35,7 @@ export function isServerName(text: string): boolean {
   return /^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$/.test(text);
 }
 
-function parseOrigin(value: unknown): URL | null {
+export function parseOrigin(value: unknown): URL | null {
   const url = typeof value === 'string' ? URL.parse(value) : null;
   if (url?.protocol !== 'https:' || url.username !== '' || url.password !== '') return null;
   return url.pathname === '/' && url.search === '' && url.hash === '' ? url : null;

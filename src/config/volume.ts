@@ -80,10 +80,10 @@ export function contradictions(fields: VolumeFields): Contradiction[] {
 }
 
 /** @param fields without contradictions */
-export function settingsOf(fields: VolumeFields): VolumeSettings {
+export function settingsOf(fields: VolumeFields, defaultGiveUpAfterMs: number): VolumeSettings {
   return {
     url: fields.url === undefined ? null : urlSettings(fields.url, fields),
-    giveUpAfterMs: fields['give-up-after'] ?? limits.giveUpAfterMs,
+    giveUpAfterMs: fields['give-up-after'] ?? defaultGiveUpAfterMs,
     waitForAllowMs: fields['wait-for-allow'] ?? limits.waitForAllowMs,
     allow: fields.allow ?? null,
     allowTang: fields['allow-tang'] ?? null,

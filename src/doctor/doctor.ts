@@ -7,6 +7,7 @@ import { checkHeaders } from './headers.ts';
 import { checkInitramfs } from './initramfs.ts';
 import { checkPins } from './pins.ts';
 import { checkServers } from './servers.ts';
+import { checkSite } from './site.ts';
 import { checkUnits } from './units.ts';
 import { checkVolumes } from './volumes.ts';
 
@@ -19,6 +20,7 @@ export function diagnose(facts: Facts): Finding[] {
     ...checkHeaders(facts),
     ...checkPins(facts),
     ...checkServers(facts),
+    ...checkSite(facts),
     ...checkClock(facts),
     ...checkInitramfs(facts),
   ];

@@ -1,4 +1,5 @@
 import type { AppError } from '../base/errors.ts';
+import type { CrypttabEntry } from '../luks/crypttab.ts';
 import type { PinPolicy } from '../status/policy.ts';
 import type { ServerStatus } from '../status/server.ts';
 import type { VolumeFacts } from '../status/volume.ts';
@@ -22,6 +23,8 @@ export interface Facts {
   /** null: no sealed key needs one, or it does not answer. */
   readonly tpm: TpmFacts | null;
   readonly servers: readonly ServerStatus[];
+  /** null: it is no host of a site. */
+  readonly site: SiteFacts | null;
   /** Wall clock. */
   readonly nowMs: number;
   readonly initramfs: readonly InitramfsFacts[];
@@ -51,6 +54,14 @@ export interface CredentialUse {
   readonly credential: string;
   /** It does not start with an empty one. */
   readonly isTested: boolean;
+}
+
+/** What this host of a site needs its siblings for, and what they need it for. */
+export interface SiteFacts {
+  /** Volumes that do not open without other hosts. */
+  readonly volumes: readonly CrypttabEntry[];
+  /** The volume that its own key server's state lies on. */
+  readonly serverVolume: string | null;
 }
 
 export interface TpmFacts {

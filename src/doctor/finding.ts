@@ -57,6 +57,7 @@ export const severityOf = {
   'keepalive-off': 'weakens',
   'identity-unusable': 'weakens',
   'identity-unprotected': 'weakens',
+  'server-behind-volume': 'breaks-boot',
   'clock-wrong': 'weakens',
   // A volume that the root file system is on.
   'initramfs-incomplete': 'breaks-boot',

@@ -16,6 +16,7 @@ import type { Facts, TpmFacts } from './facts.ts';
 import { mountsIn } from './fstab.ts';
 import { type HeaderWorld, headerFacts } from './header-facts.ts';
 import { initramfsFacts } from './initramfs-facts.ts';
+import { siteFacts } from './site.ts';
 import { type UnitFacts, type UnitWorld, unitFacts } from './unit-facts.ts';
 import { isPulledIn, UNIT_FOLDERS } from './unit-files.ts';
 
@@ -66,6 +67,7 @@ export async function gather(
     answers,
     tpm,
     servers,
+    site: await siteFacts(config, volumes, fstab, files),
     nowMs: world.nowUnixMs(),
     initramfs,
   };

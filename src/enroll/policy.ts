@@ -25,6 +25,8 @@ export interface Policy {
   readonly asksForPin: boolean;
   /** A key server has a part in it, and wants to be kept informed. */
   readonly needsServer: boolean;
+  /** It is over the hosts of a site, and follows them as they come and go (site-policy.ts). */
+  readonly bySite?: boolean;
   /** What a person must know who takes it. */
   readonly warnings: readonly string[];
 }

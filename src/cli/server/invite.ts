@@ -1,6 +1,7 @@
 import { AppError } from '../../base/errors.ts';
 import { parseDuration } from '../../config/quantity.ts';
 import type { OperatorRequest } from '../../wire/operator.ts';
+import { invitationLine } from '../invitation.ts';
 import { ask, socketHelp, socketOption } from './asking.ts';
 import { parseCommandLine } from './command-line.ts';
 import type { OperatorWorld, ServerCommand } from './world.ts';
@@ -69,8 +70,7 @@ example:
     if (values.tang) return await inviteTang(world, name, url, values);
     const request = { command: 'invite', name, policy: policyOf(values), rejoin: values.rejoin } as const;
     const answer = await ask<'invite'>(world, values.socket, request);
-    const pin = answer.pin.slice('sha256/'.length);
-    const line = `${url}#pin=${pin}&name=${name}&invitation=${answer.invitation}`;
+    const line = invitationLine(url, answer);
     const json = { name, line, 'expires-in-ms': answer['expires-in-ms'] };
     world.print(values.json ? `${JSON.stringify(json)}\n` : `${line}\n`);
     return 0;
@@ -89,7 +89,7 @@ async function inviteTang(
   }
   const request = { command: 'invite-tang', name, policy: policyOf(values) } as const;
   const { path, thp, alive } = await ask<'invite-tang'>(world, values.socket, request);
-  const url = `${origin}${path.slice(1)}`;
+  const url = `${origin}${path}`;
   world.print(
     values.json
       ? `${JSON.stringify({ name, url, thp, alive })}\n`
@@ -101,7 +101,7 @@ async function inviteTang(
 function originOf(text: string | undefined): string {
   const url = text === undefined ? null : URL.parse(text);
   if (url?.protocol === 'https:' && url.pathname === '/' && url.username === '' && url.search === '')
-    return `${url.origin}/`;
+    return url.origin;
   throw new AppError(
     'usage',
     `invite: --url: expected https://HOST:PORT, got ${JSON.stringify(text ?? '')}`,

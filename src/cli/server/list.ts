@@ -1,4 +1,5 @@
 import type { MachineView } from '../../wire/operator.ts';
+import { allMachines } from '../operator.ts';
 import { ask, socketHelp, socketOption } from './asking.ts';
 import { parseCommandLine } from './command-line.ts';
 import type { ServerCommand } from './world.ts';
@@ -17,12 +18,7 @@ example:
 `,
   async run(args, world) {
     const { values } = parseCommandLine('list', args, socketOption);
-    const machines: MachineView[] = [];
-    for (let after = ''; ; after = machines.at(-1)?.name ?? '') {
-      const page = await ask<'list'>(world, values.socket, { command: 'list', after });
-      machines.push(...page.machines);
-      if (page.machines.length === 0) break;
-    }
+    const machines = await allMachines(world, values.socket);
     if (values.json) world.print(`${JSON.stringify({ machines })}\n`);
     else if (machines.length === 0) world.say('no machine has joined (hint: luks-key-server invite NAME)');
     else world.print(`${machines.map((machine) => machineLine(machine, world.nowMs())).join('\n')}\n`);

@@ -1,7 +1,7 @@
 import type { Files } from '../../base/ports.ts';
 import type { Secret } from '../../base/secret.ts';
 import type { KeyServerConfig } from '../../config/key-server.ts';
-import type { OperatorRequest } from '../../wire/operator.ts';
+import type { OperatorSide } from '../operator.ts';
 
 /** How a server is started: what its configuration and its command line say. */
 export interface ServeOptions extends KeyServerConfig {
@@ -10,7 +10,7 @@ export interface ServeOptions extends KeyServerConfig {
 }
 
 /** All that a command of luks-key-server may touch; `bin/` builds it. */
-export interface OperatorWorld {
+export interface OperatorWorld extends OperatorSide {
   readonly signal: AbortSignal;
   /** @param path null = where it is by default @throws AppError `bad-config`; a file that was named has to be there */
   serverConfig(path: string | null): Promise<KeyServerConfig>;
@@ -22,8 +22,6 @@ export interface OperatorWorld {
    * @throws AppError `refused` (not empty), `damaged` (also for another passphrase), `bad-config`, `unavailable`
    */
   restore(options: ServeOptions, path: string, passphrase: Secret): Promise<number>;
-  /** @returns status and JSON of the answer @throws AppError `unavailable`, `refused`, `stopped` */
-  ask(socket: string, request: OperatorRequest): Promise<{ status: number; json: unknown }>;
   nowMs(): number;
   /** @throws AppError `stopped` */
   nap(ms: number): Promise<void>;
