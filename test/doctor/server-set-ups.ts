@@ -28,6 +28,11 @@ export function serverSetUps(server: () => KeyServerProcess): SetUp[] {
     await joins(patient, server(), name);
     return name;
   };
+  const hostOfSite = async (patient: Patient) => {
+    await joined(patient);
+    const text = readFileSync(`${patient.etc}/config.yaml`, 'utf8');
+    patient.config(`${text}site: { host: patient, url: "https://patient:7443", hosts: [home] }\n`);
+  };
   const identityOf = (patient: Patient) => `${patient.etc}/identity/home`;
   return [
     {
@@ -99,6 +104,24 @@ export function serverSetUps(server: () => KeyServerProcess): SetUp[] {
         await joined(patient);
         const text = readFileSync(`${patient.etc}/config.yaml`, 'utf8');
         patient.config(text.replace(/sha256\/[\w-]{43}/, `sha256/${'A'.repeat(43)}`));
+      },
+    },
+    {
+      title: 'a site’s host whose key server keeps its keys on the volume',
+      finds: 'server-behind-volume',
+      says: /^data: this host’s key server keeps its keys on it/,
+      async breaks(patient) {
+        await hostOfSite(patient);
+        patient.write('fstab', '/dev/sda1 / ext4\n/dev/mapper/data /var ext4 _netdev\n');
+      },
+    },
+    {
+      title: 'a site’s host whose key server starts after the volume',
+      finds: 'server-behind-volume',
+      says: /as it has no _netdev/,
+      async breaks(patient) {
+        await hostOfSite(patient);
+        patient.options('data', 'luks');
       },
     },
     {

@@ -39,7 +39,21 @@ export function ownNetwork(t: Test): Network {
   return {
     plug(name, address) {
       const own = space(name);
-      ip('-n', hub, 'link', 'add', 'name', `port-${name}`, 'type', 'veth', 'peer', 'name', 'eth0', 'netns', own);
+      ip(
+        '-n',
+        hub,
+        'link',
+        'add',
+        'name',
+        `port-${name}`,
+        'type',
+        'veth',
+        'peer',
+        'name',
+        'eth0',
+        'netns',
+        own,
+      );
       ip('-n', hub, 'link', 'set', 'dev', `port-${name}`, 'master', 'br0', 'up');
       ip('-n', own, 'addr', 'add', `${address}/24`, 'dev', 'eth0');
       ip('-n', own, 'link', 'set', 'eth0', 'up');
@@ -163,7 +177,10 @@ function machineIn(folder: string, space: string): { wrapper: readonly string[];
 }
 
 async function started([program = '', ...args]: readonly string[]): Promise<ChildProcess> {
-  const child = spawn(program, args, { stdio: ['ignore', 'ignore', 'pipe'], env: { PATH: process.env['PATH'] } });
+  const child = spawn(program, args, {
+    stdio: ['ignore', 'ignore', 'pipe'],
+    env: { PATH: process.env['PATH'] },
+  });
   const lines: string[] = [];
   await new Promise<void>((ready, failed) => {
     createInterface({ input: child.stderr }).on('line', (line) => {
@@ -182,5 +199,8 @@ async function started([program = '', ...args]: readonly string[]): Promise<Chil
 export function givesUpAfter(host: Host, duration: string): void {
   const path = join(host.etc, 'config.yaml');
   const text = readFileSync(path, 'utf8').replace(/^volumes:[\s\S]*/m, '');
-  writeFileSync(path, `${text}volumes:\n  data: { give-up-after: ${duration}, wait-for-allow: ${duration} }\n`);
+  writeFileSync(
+    path,
+    `${text}volumes:\n  data: { give-up-after: ${duration}, wait-for-allow: ${duration} }\n`,
+  );
 }

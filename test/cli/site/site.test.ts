@@ -34,7 +34,10 @@ const all = <T>(work: (host: Host) => Promise<T>) => Promise.all(hosts.map(work)
 t.test('three hosts join each other, and seal their volumes over the others', async (t) => {
   await all((host) => host.on());
   for (const host of hosts) {
-    t.match(await done(t, host.site(['init', host.name, '--url', host.url])), `${host.name}, 2 hosts have to be up`);
+    t.match(
+      await done(t, host.site(['init', host.name, '--url', host.url])),
+      `${host.name}, 2 hosts have to be up`,
+    );
   }
   t.equal(await pipe(t, [a, b, c, a, b], 'a', 'b', 'c'), '', 'nobody is left to be invited');
   for (const host of hosts) {
@@ -58,7 +61,11 @@ t.test('after a power cut three that start at once open all', async (t) => {
 
 t.test('any two open, one does not', async (t) => {
   for (const host of hosts) givesUpAfter(host, '3s');
-  for (const pair of [[a, b], [b, c], [c, a]] as const) {
+  for (const pair of [
+    [a, b],
+    [b, c],
+    [c, a],
+  ] as const) {
     await all((host) => host.off());
     const [first, second] = pair;
     await first.on();
@@ -87,7 +94,9 @@ t.test('a host that is removed neither opens nor helps', async (t) => {
   await all((host) => host.on());
   t.ok((await Promise.all([a.opens(), b.opens()])).every(Boolean));
   for (const host of [a, b]) await done(t, host.site(['remove', 'c', '--yes']));
-  t.match(JSON.parse(await done(t, a.site(['status', '--json']))).volumes, [{ over: ['b', 'c'], current: false }]);
+  t.match(JSON.parse(await done(t, a.site(['status', '--json']))).volumes, [
+    { over: ['b', 'c'], current: false },
+  ]);
   for (const host of [a, b]) {
     const stdout = await done(t, host.site(['reshare']));
     t.match(stdout, /^rotated data in \S+ s: remote [ab], keyslot 1 → 2, the socket opens it\n$/);
@@ -108,7 +117,10 @@ t.test('a host that is removed neither opens nor helps', async (t) => {
   t.ok(await a.opens());
   const again = await a.site(['add', 'c']);
   t.equal(again.status, 4);
-  t.match(again.stderr, /site add: c was removed, for ever \(hint: a host that comes back takes another name\)/);
+  t.match(
+    again.stderr,
+    /site add: c was removed, for ever \(hint: a host that comes back takes another name\)/,
+  );
 });
 
 t.test('a host that comes later', async (t) => {
