@@ -65,6 +65,7 @@ const ofItsOwn: Readonly<Record<ProductName, (doc: string) => Contents>> = {
     // The keep-alive daemon may write nowhere else below /etc.
     'etc/fetch-luks-key/audit-heads/': { content: '', mode: 0o700 },
     'etc/fetch-luks-key/server-keys/': { content: '', mode: 0o700 },
+    [`${doc}/SITE.md.gz`]: compressed(source('docs/SITE.md')),
     [`${doc}/examples/config.yaml`]: { content: source('etc/config.yaml.example') },
     [`${doc}/examples/crypttab`]: { content: source('etc/crypttab.example') },
   }),

@@ -19,10 +19,10 @@ _fetch_luks_key_volumes() {
 _fetch_luks_key() {
   local begun=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]} command=${COMP_WORDS[1]-}
   local pins='--tpm2 --tpm2-pcrs --tpm2-public-key --tpm2-public-key-pcrs --tpm2-rollback-counter --tpm2-pin
-    --tpm2-pin-file --remote --tang --require'
+    --tpm2-pin-file --remote --tang --require --site'
   COMPREPLY=()
   if ((COMP_CWORD == 1)); then
-    _fetch_luks_key_words 'handle seal open enroll adopt rotate reseal unenroll recovery-key backup credential request join leave keepalive announce-reboot act check retire predict status doctor --help --version' "$begun"
+    _fetch_luks_key_words 'handle seal open enroll adopt rotate reseal unenroll recovery-key backup credential request join leave site keepalive announce-reboot act check retire predict status doctor --help --version' "$begun"
     return
   fi
   case $before in
@@ -68,6 +68,10 @@ _fetch_luks_key() {
   request:*) _fetch_luks_key_volumes "$begun" ;;
   join:-*) _fetch_luks_key_words '--name --etc --json --help' "$begun" ;;
   leave:-*) _fetch_luks_key_words '--etc --help' "$begun" ;;
+  site:-*)
+    _fetch_luks_key_words '--url --need --lease --from --yes --unlock-key-file --socket --json --etc --crypttab --help' "$begun"
+    ;;
+  site:*) ((COMP_CWORD > 2)) || _fetch_luks_key_words 'init add remove reshare status' "$begun" ;;
   keepalive:-*) _fetch_luks_key_words '--etc --help' "$begun" ;;
   announce-reboot:-*) _fetch_luks_key_words '--etc --help' "$begun" ;;
   act:-*) _fetch_luks_key_words '--script --etc --crypttab --help' "$begun" ;;

@@ -15,6 +15,7 @@ complete -c fetch-luks-key -n __fish_use_subcommand -a credential -d 'secrets of
 complete -c fetch-luks-key -n __fish_use_subcommand -a request -d 'ask the socket for a volume\'s key, as systemd does'
 complete -c fetch-luks-key -n __fish_use_subcommand -a join -d 'join a key server, by its invitation from standard input'
 complete -c fetch-luks-key -n __fish_use_subcommand -a leave -d 'forget a key server, and this machine\'s key for it'
+complete -c fetch-luks-key -n __fish_use_subcommand -a site -d 'hosts that open each other\'s volumes'
 complete -c fetch-luks-key -n __fish_use_subcommand -a keepalive -d 'keep this machine alive towards its servers; started by systemd'
 complete -c fetch-luks-key -n __fish_use_subcommand -a announce-reboot -d 'tell the servers of a reboot that is under way; started by systemd'
 complete -c fetch-luks-key -n __fish_use_subcommand -a act -d 'do what the configuration says of being locked or revoked; started by systemd'
@@ -27,7 +28,7 @@ complete -c fetch-luks-key -n __fish_use_subcommand -s V -l version -d 'print th
 complete -c fetch-luks-key -s h -l help -d 'explain, with an example'
 
 complete -c fetch-luks-key -n 'not __fish_use_subcommand; and not __fish_seen_subcommand_from request' -l etc -x -a '(__fish_complete_directories)' -d 'folder of the configuration'
-complete -c fetch-luks-key -n '__fish_seen_subcommand_from handle act check status doctor retire predict enroll adopt rotate reseal unenroll recovery-key backup' -l crypttab -r -F -d 'file in place of /etc/crypttab'
+complete -c fetch-luks-key -n '__fish_seen_subcommand_from handle act check status doctor retire predict enroll adopt rotate reseal unenroll recovery-key backup site' -l crypttab -r -F -d 'file in place of /etc/crypttab'
 complete -c fetch-luks-key -n '__fish_seen_subcommand_from seal' -a 'tpm2 tang remote systemd-creds sss' -d pin
 complete -c fetch-luks-key -n '__fish_seen_subcommand_from seal enroll adopt rotate reseal' -s y -l yes -d 'trust a Tang server\'s keys without being asked'
 complete -c fetch-luks-key -n '__fish_seen_subcommand_from seal' -l credential -x -d 'keep it as the secret of a service: UNIT/ID'
@@ -38,7 +39,7 @@ complete -c fetch-luks-key -n '__fish_seen_subcommand_from open' -F
 complete -c fetch-luks-key -n '__fish_seen_subcommand_from request status retire predict enroll adopt rotate reseal unenroll recovery-key backup' -a '(awk \'!/^[ \t]*(#|$)/ { print $1 }\' /etc/crypttab 2>/dev/null)' -d volume
 complete -c fetch-luks-key -n '__fish_seen_subcommand_from request enroll adopt' -l socket -r -F -d 'where to ask'
 complete -c fetch-luks-key -n '__fish_seen_subcommand_from open request' -l output -x -a - -d 'write the bytes themselves'
-complete -c fetch-luks-key -n '__fish_seen_subcommand_from seal open request join check credential status doctor retire predict enroll adopt rotate reseal unenroll recovery-key backup' -l json -d 'print JSON'
+complete -c fetch-luks-key -n '__fish_seen_subcommand_from seal open request join check credential status doctor retire predict enroll adopt rotate reseal unenroll recovery-key backup site' -l json -d 'print JSON'
 complete -c fetch-luks-key -n '__fish_seen_subcommand_from join' -l name -x -d 'what to call the server here'
 complete -c fetch-luks-key -n '__fish_seen_subcommand_from enroll adopt reseal' -l tpm2 -d 'the TPM'
 complete -c fetch-luks-key -n '__fish_seen_subcommand_from enroll adopt reseal' -l tpm2-pcrs -x -d 'as these PCRs are now'
@@ -50,8 +51,16 @@ complete -c fetch-luks-key -n '__fish_seen_subcommand_from enroll adopt reseal r
 complete -c fetch-luks-key -n '__fish_seen_subcommand_from enroll adopt reseal' -l remote -x -d 'a key server'
 complete -c fetch-luks-key -n '__fish_seen_subcommand_from enroll adopt reseal' -l tang -x -d 'a Tang server'
 complete -c fetch-luks-key -n '__fish_seen_subcommand_from enroll adopt reseal' -l require -x -d 'how many of them'
+complete -c fetch-luks-key -n '__fish_seen_subcommand_from enroll adopt reseal' -l site -d 'the site\'s other hosts'
+complete -c fetch-luks-key -n '__fish_seen_subcommand_from site' -a 'init add remove reshare status' -d action
+complete -c fetch-luks-key -n '__fish_seen_subcommand_from site' -l url -x -d 'where others reach this host\'s server'
+complete -c fetch-luks-key -n '__fish_seen_subcommand_from site' -l need -x -d 'how many hosts have to be up'
+complete -c fetch-luks-key -n '__fish_seen_subcommand_from site' -l lease -x -d 'how long a host stays armed'
+complete -c fetch-luks-key -n '__fish_seen_subcommand_from site' -l from -x -d 'where hosts may ask from'
+complete -c fetch-luks-key -n '__fish_seen_subcommand_from site' -l socket -r -F -d 'of this host\'s server'
+complete -c fetch-luks-key -n '__fish_seen_subcommand_from site' -s y -l yes -d 'remove without asking'
 complete -c fetch-luks-key -n '__fish_seen_subcommand_from enroll reseal' -l no-crypttab -d 'leave crypttab as it is'
-complete -c fetch-luks-key -n '__fish_seen_subcommand_from enroll adopt rotate reseal unenroll recovery-key' -l unlock-key-file -r -F -d 'what opens the volume now'
+complete -c fetch-luks-key -n '__fish_seen_subcommand_from enroll adopt rotate reseal unenroll recovery-key site' -l unlock-key-file -r -F -d 'what opens the volume now'
 complete -c fetch-luks-key -n '__fish_seen_subcommand_from enroll recovery-key backup' -l device -r -F -d 'device or image'
 complete -c fetch-luks-key -n '__fish_seen_subcommand_from enroll' -l file -d 'keep the sealed key in a file'
 complete -c fetch-luks-key -n '__fish_seen_subcommand_from enroll adopt' -l dry-run -d 'print what would be done'

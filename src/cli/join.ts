@@ -98,6 +98,12 @@ export async function join(invitation: Invitation, server: string, etc: string, 
     const body = { invitation: invitation.invitation };
     const asking = ask(connection, 'POST', '/v1/join', body, joinWire.response, world.signal);
     const answer = await asking.catch(explain);
+    if (answer.name !== name) {
+      throw new AppError(
+        'refused',
+        `the server calls this machine ${answer.name}, and the invitation ${name}`,
+      );
+    }
     keepKeys(pinSha256, answer.chain, etc, world);
     world.durable.rename(`${path}.new`, path);
     const file = `${etc}/config.yaml`;

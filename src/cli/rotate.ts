@@ -2,9 +2,12 @@ import { AppError, asAppError, failureLine } from '../base/errors.ts';
 import { volumeName } from '../base/names.ts';
 import { metadataOf } from '../enroll/header-steps.ts';
 import { newKey } from '../enroll/plan.ts';
+import { isKeyOf } from '../enroll/prove.ts';
 import type { EnrolRecord } from '../enroll/record.ts';
+import { leaveProofs } from '../handler/alive.ts';
 import type { Places } from '../handler/locate.ts';
 import { Keyslots } from '../luks/keyslots.ts';
+import { parseSealedKey } from '../pins/table.ts';
 import { type Command, parseCommandLine, placeOptions, placesFrom } from './command.ts';
 import { heal, onlyOne, policyNow } from './enrolling.ts';
 import { enrolledHere, renew, renewable, renewedText } from './renewing.ts';
@@ -96,6 +99,8 @@ async function rotateOne(
   await metadataOf({ record: old, world });
   const keyslots = new Keyslots(old.device, world);
   using passphrase = await unlock(old.volume, places, keyslots, values['unlock-key-file'], world);
+  // Who opened the volume at boot may have typed a passphrase: servers seal a further key for who shows that he has one.
+  if (isKeyOf(old, passphrase)) leaveProofs(passphrase, parseSealedKey(old.sealedKey).uses, world.leaveProof);
   using key = newKey(world.random);
   const trusting = values.yes ?? false;
   const policy = await policyNow(old.policy, places.etc, world);

@@ -72,9 +72,14 @@ export async function openEnrolled(
   signal: AbortSignal,
 ): Promise<Secret> {
   const key = await openSealed({ record, places, world }, signal);
-  if (commitmentLine(commitTo(key, record.volume, record.uuid)) === record.commitment) return key;
+  if (isKeyOf(record, key)) return key;
   key.wipe();
   throw new AppError('refused', `the sealed key of ${record.volume} is not the one that was enrolled`);
+}
+
+/** Whether this is the key that was enrolled, and not another that opens the volume. */
+export function isKeyOf({ volume, uuid, commitment }: EnrolRecord, key: Secret): boolean {
+  return commitmentLine(commitTo(key, volume, uuid)) === commitment;
 }
 
 /**

@@ -31,9 +31,13 @@ export function sitePolicy({ site }: Pick<Config, 'site'>): Policy {
 /** @param hosts how many there are @throws AppError `bad-config` */
 export function refuseTooFew(need: number, hosts: number): void {
   if (need <= hosts) return;
-  throw new AppError('bad-config', `site: need: expected 2 to ${hosts}, the hosts of the site, got ${need}`, {
-    hint: 'have more hosts join (fetch-luks-key site add), or change need: in config.yaml of each',
-  });
+  throw new AppError(
+    'bad-config',
+    `site: need: expected at most ${hosts}, the hosts of the site, got ${need}`,
+    {
+      hint: 'have more hosts join (fetch-luks-key site add), or change need: in config.yaml of each',
+    },
+  );
 }
 
 /** Names of the key servers that a pin's configuration needs. */

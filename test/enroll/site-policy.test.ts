@@ -24,7 +24,7 @@ t.test(
 );
 
 t.test('more than there are', (t) => {
-  const message = /^site: need: expected 2 to 3, the hosts of the site, got 4$/;
+  const message = /^site: need: expected at most 3, the hosts of the site, got 4$/;
   t.throws(() => sitePolicy(site(4, ['b', 'c'])), { code: 'bad-config', message });
   t.throws(() => sitePolicy(site(2, [])), { code: 'bad-config' });
   t.throws(() => sitePolicy({ site: null }), { code: 'bad-config', message: /no site/ });

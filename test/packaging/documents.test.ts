@@ -3,6 +3,7 @@ import { join, resolve } from 'node:path';
 import t from 'tap';
 import { readConfig } from '../../src/config/parse.ts';
 import { serverFields } from '../../src/config/server.ts';
+import { siteFields } from '../../src/config/site.ts';
 import { volumeFields } from '../../src/config/volume.ts';
 import { pinNames } from '../../src/pins/pin.ts';
 import { fetchLuksKey } from '../support/command-line.ts';
@@ -54,7 +55,8 @@ t.test('the manual of config.yaml explains every key', (t) => {
   const [, listed = ''] = /one of the keys (.*), got/.exec(problem?.message ?? '') ?? [];
   const sections = listed.split(', ');
   t.ok(sections.includes('volumes'), listed);
-  for (const key of [...sections, ...volumeFields, ...serverFields]) t.ok(isTag(text, key), key);
+  for (const key of [...sections, ...volumeFields, ...serverFields, ...siteFields])
+    t.ok(isTag(text, key), key);
   t.notOk(isTag(text, 'no-such-key'));
   t.end();
 });

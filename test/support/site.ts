@@ -6,6 +6,7 @@ import { createInterface } from 'node:readline';
 import type { Test } from 'tap';
 import { type Activated, activate, DEFAULT_PROGRAM } from './activation.ts';
 import type { Ended } from './command-line.ts';
+import { until } from './keepalive-machine.ts';
 import { KEY_SERVER } from './key-server.ts';
 import { makeImage, opens, PASSPHRASE } from './luks.ts';
 import { privateMounts } from './private-mounts.ts';
@@ -87,7 +88,7 @@ export interface Host {
   off(): Promise<void>;
   /** What a handler behind a real socket answers is a key of the image; it waits for as long as config.yaml says. */
   opens(): Promise<boolean>;
-  /** The one journal line of a handler that waits no longer than `give-up-after`. */
+  /** Of its handlers. */
   journal(): readonly string[];
 }
 
@@ -151,7 +152,10 @@ export async function hostOn(t: Test, network: Network, name: string, address: s
     },
     off,
     opens: async () => {
-      const { bytes } = await keySocket.askAlone('data');
+      // Others ask there too, so it is its own line that tells of a handler's end.
+      const seen = keySocket.journal.length;
+      const bytes = await keySocket.ask('data');
+      await until('the handler has ended', () => keySocket.journal.length > seen);
       return opens(image.path, bytes);
     },
     journal: () => keySocket.journal,

@@ -3,7 +3,7 @@ import t, { type Test } from 'tap';
 import { givesUpAfter, type Host, hostOn, ownNetwork } from '../../support/site.ts';
 
 // Three hosts, each with a server, on cores that other tests share.
-t.setTimeout(600_000);
+t.setTimeout(900_000);
 
 const network = ownNetwork(t);
 const addresses: Record<string, string> = { a: '192.0.2.1', b: '192.0.2.2', c: '192.0.2.3' };
