@@ -10,13 +10,19 @@ import { volumeUnder } from './fstab.ts';
 
 const SERVER_CONFIG = '/etc/luks-key-server/config.yaml';
 
+/** proc_pid_mountinfo(5) */
+const MOUNTED = '/proc/self/mountinfo';
+
 /**
- * The volume that this host's own key server keeps its keys on, by fstab(5).
+ * The volume that this host's own key server keeps its keys on, by fstab(5) or as it is mounted now.
  * @returns null: on none @throws AppError `bad-config`
  */
 export async function serverVolume(files: Files, fstab: string): Promise<string | null> {
   const { state } = (await loadKeyServerConfig(files, SERVER_CONFIG)) ?? defaultKeyServerConfig;
-  return volumeUnder((await files.read(fstab, limits.configBytes))?.toString() ?? '', state);
+  const text = async (path: string) => (await files.read(path, limits.configBytes))?.toString() ?? '';
+  // `ID PARENT MAJOR:MINOR ROOT PATH OPTIONS [FIELD...] - TYPE SOURCE OPTIONS` as fstab has it: SOURCE PATH.
+  const mounted = (await text(MOUNTED)).replaceAll(/^(?:\S+ ){4}(\S+) .*? - \S+ (\S+) .*$/gm, '$2 $1');
+  return volumeUnder(await text(fstab), state) ?? volumeUnder(mounted, state);
 }
 
 /** Whether this machine opens it without asking anybody: then it may hold what other hosts need. */
