@@ -21,7 +21,7 @@ export async function verifyByKey(
     throw new AppError('bad-config', `${etc}/journal: no keys`, { hint: 'fetch-luks-key journal setup' });
   }
   using key = await openKey(etc, world);
-  refuseOther(keyIdOf(key), record, keyId);
+  refuseOther(idOf(key, etc), record, keyId);
   const places = await journalPlaces(world.files);
   const verdicts = await verifyJournal(key, record.sinceMs, places, world, world.signal);
   const broken = verdicts.filter(({ problem }) => problem !== null);
@@ -41,10 +41,17 @@ async function openKey(etc: string, world: World): Promise<Secret> {
   const bytes = await world.files.read(path, limits.sealedKeyBytes);
   if (bytes === null) throw new AppError('bad-config', `${path}: no such file`);
   try {
-    const key = await openOnce(parseSealedKey(bytes.toString('latin1')), path, etc, world);
-    return key;
+    return await openOnce(parseSealedKey(bytes.toString('latin1')), path, etc, world);
   } catch (thrown) {
     throw asAppError(thrown).at(path);
+  }
+}
+
+function idOf(key: Secret, etc: string): string {
+  try {
+    return keyIdOf(key);
+  } catch (thrown) {
+    throw asAppError(thrown).at(sealedKeyPath(etc));
   }
 }
 
@@ -60,21 +67,19 @@ function refuseOther(id: string, record: SealingRecord, wanted: string | undefin
   }
 }
 
-function asJson({ path, isSealed, lastEntryMs, unsealedMs, problem }: Verdict) {
+function asJson({ path, isSealed, isSealedToEnd, lastEntryMs, problem }: Verdict) {
   return {
     path,
     sealed: isSealed,
+    'sealed-to-end': isSealedToEnd,
     'last-entry': lastEntryMs === 0 ? null : timeText(lastEntryMs),
-    'unsealed-ms': unsealedMs,
     problem,
   };
 }
 
-function lineOf({ path, isSealed, lastEntryMs, unsealedMs, problem }: Verdict): string {
+function lineOf({ path, isSealed, isSealedToEnd, lastEntryMs, problem }: Verdict): string {
   const until = lastEntryMs === 0 ? 'empty' : `until ${timeText(lastEntryMs)}`;
   if (problem !== null) return `${path}: NOT INTACT: ${problem} (${until})`;
   if (!isSealed) return `${path}: from before there were keys (${until})`;
-  const rest =
-    unsealedMs === null || unsealedMs === 0 ? '' : `, the last ${unsealedMs / 1000} s not yet sealed`;
-  return `${path}: intact (${until}${rest})`;
+  return `${path}: intact${isSealedToEnd ? '' : ', its end not sealed'} (${until})`;
 }

@@ -10,10 +10,10 @@ import type { JournalPlaces } from './place.ts';
 export interface Verdict {
   readonly path: string;
   readonly isSealed: boolean;
+  /** Its last entries are, too. */
+  readonly isSealedToEnd: boolean;
   /** Unix time, by its own header; 0 = it has none. */
   readonly lastEntryMs: number;
-  /** Milliseconds of entries behind its last seal; null = it has no seals, or is not intact. */
-  readonly unsealedMs: number | null;
   /** null = it is as journald wrote it, or from before there were keys. */
   readonly problem: string | null;
 }
@@ -62,7 +62,12 @@ function intervalMsOf(key: Secret): number {
   return Number.parseInt(text.slice(text.lastIndexOf('-') + 1), 16) / 1000;
 }
 
-type Found = Pick<Verdict, 'path' | 'unsealedMs' | 'problem'>;
+interface Found {
+  readonly path: string;
+  readonly problem: string | null;
+  /** From its last seal's interval to its last entry: from that interval's start in systemd 252, its end in 257. */
+  readonly unsealedMs: number | null;
+}
 
 /** Lines of `journalctl --verify`, as systemd 252 to 262 have them; what is wrong comes before the file that it is about. */
 function parseVerdicts(text: string): Found[] {
@@ -100,18 +105,24 @@ function spanMs(text: string): number {
   }, 0);
 }
 
-/** journald seals before it writes the first entry of another interval, and when it closes a file. */
-async function judged(found: Found, sinceMs: number, intervalMs: number, files: Files): Promise<Verdict> {
-  const header = await readFileHeader(found.path, files);
-  const { isSealed = false, lastEntryMs = 0 } = header ?? {};
-  const mostMs = isClosed(found.path) ? 0 : intervalMs;
-  const problem =
-    found.problem ??
-    (!isSealed && lastEntryMs >= sinceMs ? 'not sealed, though journald seals what it writes' : null) ??
-    (isSealed && (found.unsealedMs ?? Number.POSITIVE_INFINITY) > mostMs
-      ? 'its last seals are missing'
-      : null);
-  return { ...found, isSealed, lastEntryMs, problem };
+/** What journalctl passes over: a file that is not sealed, or not to where journald seals it. */
+async function judged(
+  { path, unsealedMs, problem }: Found,
+  sinceMs: number,
+  intervalMs: number,
+  files: Files,
+): Promise<Verdict> {
+  const header = await readFileHeader(path, files);
+  const { isSealed = false, lastEntryMs = 0, endsInSeal = false, isContinuous = false } = header ?? {};
+  const about = { path, isSealed, lastEntryMs, isSealedToEnd: isSealed && endsInSeal };
+  if (problem !== null) return { ...about, problem };
+  if (!isSealed) {
+    const isOld = lastEntryMs < sinceMs;
+    return { ...about, problem: isOld ? null : 'not sealed, though journald seals what it writes' };
+  }
+  // An interval is sealed before the first entry of another one is written.
+  const isWhole = endsInSeal || (!(isClosed(path) && isContinuous) && (unsealedMs ?? 0) <= 2 * intervalMs);
+  return { ...about, problem: isWhole ? null : 'its last seals are missing' };
 }
 
 /** In good order: what was open when the machine crashed ends in `.journal~`. */
