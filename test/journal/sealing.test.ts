@@ -1,3 +1,4 @@
+import { spawn } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { setTimeout as pause } from 'node:timers/promises';
 import t, { type Test } from 'tap';
@@ -8,7 +9,7 @@ import { startKeyServer } from '../support/key-server.ts';
 import { startTang } from '../support/tang.ts';
 
 // journald makes and seals 8 MiB for each file.
-t.setTimeout(300_000);
+t.setTimeout(900_000);
 
 const KEY = /^(?:[0-9a-f]{6}-){3}[0-9a-f]{6}\/[0-9a-f]+-[0-9a-f]+$/;
 const OTHER_KEY = '8d5984-507b1b-1aa8c4-a1fe6d/6b075e07-f4240';
@@ -186,6 +187,23 @@ t.test('a file without seals, or without its last ones, which journalctl takes f
   const later = await json(machine, 'verify');
   t.equal(later.status, 6);
   t.strictSame(problems(later.files), ['not sealed, though journald seals what it writes']);
+});
+
+t.test('no other user sees the key while it is used', async (t) => {
+  const machine = await sealedMachine(t);
+  const key = (await machine.run('open', machine.path)).stdout;
+  const nobody = ['--reuid=65534', '--regid=65534', '--clear-groups'];
+  const watch = "while :; do grep -ahs -e '--verif[y]' /proc/[0-9]*/cmdline /proc/[0-9]*/environ; done";
+  const watcher = spawn('setpriv', [...nobody, 'sh', '-c', watch], { stdio: ['ignore', 'pipe', 'ignore'] });
+  t.teardown(() => watcher.kill());
+  let seen = '';
+  watcher.stdout.setEncoding('utf8').on('data', (more: string) => {
+    seen += more.replaceAll('\0', ' ');
+  });
+  while (!seen.includes('journalctl --verify')) t.equal((await machine.run('journal', 'verify')).status, 0);
+  t.match(seen, /journalctl --verify --no-pager --directory=\S+ \[secret\] /, 'all that they see');
+  t.notMatch(seen, key);
+  t.notMatch(seen, 'verify-key');
 });
 
 t.test('keys that were replaced', async (t) => {
