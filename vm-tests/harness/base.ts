@@ -24,7 +24,7 @@ const EVERYWHERE = [
   ],
   ...['tang-common', 'jose', 'socat'],
 ];
-// journald seals by libgcrypt, which systemd needs before 13 and suggests since.
+// journald 257 seals by libgcrypt, which systemd only suggests.
 const FROM_13 = [
   ...EVERYWHERE,
   'libgcrypt20',
