@@ -1,17 +1,9 @@
 import type { ChildProcess } from 'node:child_process';
-import {
-  closeSync,
-  constants,
-  mkdtempSync,
-  openSync,
-  readFileSync,
-  readSync,
-  rmSync,
-  writeSync,
-} from 'node:fs';
+import { closeSync, constants, openSync, readFileSync, readSync, writeSync } from 'node:fs';
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Secret } from '../base/secret.ts';
 import { makeFifo } from './libc.ts';
+import { makeScratchFolder } from './scratch-folder.ts';
 
 const POLL_MS = 2;
 const POINTER_BYTES = 8n;
@@ -33,11 +25,11 @@ export class HiddenArgument implements Disposable {
   readonly placeholder = '[secret]';
   readonly environment: Readonly<Record<string, string>>;
   readonly #secret: Secret;
-  readonly #folder: string;
+  readonly #folder = makeScratchFolder();
 
+  /** @throws AppError `unavailable` */
   constructor(secret: Secret) {
     this.#secret = secret;
-    this.#folder = mkdtempSync(`${process.getuid?.() === 0 ? '/run' : '/tmp'}/fetch-luks-key-`);
     makeFifo(this.#fifo);
     this.environment = { LD_PRELOAD: this.#fifo, [ROOM]: 'x'.repeat(secret.length) };
   }
@@ -49,7 +41,7 @@ export class HiddenArgument implements Disposable {
       this.#write(child.pid ?? 0);
     } finally {
       // Before the loader goes on: what the child starts inherits its environment, and would wait there for ever.
-      rmSync(this.#fifo);
+      this.#folder.remove('wait');
       closeSync(fifo);
     }
   }
@@ -63,11 +55,11 @@ export class HiddenArgument implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    rmSync(this.#folder, { recursive: true, force: true });
+    this.#folder[Symbol.dispose]();
   }
 
   get #fifo(): string {
-    return `${this.#folder}/wait`;
+    return `${this.#folder.path}/wait`;
   }
 
   /** A writer that does not wait gets ENXIO until there is a reader (fifo(7)), which then waits for it. */

@@ -37,8 +37,7 @@ async function runHiding(
     (cause) =>
       run.giveUp(`cannot hide an argument: ${cause instanceof Error ? cause.message : String(cause)}`),
   );
-  const result = await run.finished.finally(() => fault);
-  const error = await fault;
+  const [result, error] = await Promise.all([run.finished, fault]);
   if (error !== null) throw error;
   return { ...result, stderr: hidden.withoutTraces(result.stderr) };
 }
@@ -107,7 +106,7 @@ class Run {
 
   /** @returns why, which may be too late for `finished` */
   giveUp(why: string): AppError {
-    this.#end(why);
+    if (this.#child.exitCode === null && this.#child.signalCode === null) this.#end(why);
     return unavailable(this.#tool, why);
   }
 
