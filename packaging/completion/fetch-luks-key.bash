@@ -22,7 +22,7 @@ _fetch_luks_key() {
     --tpm2-pin-file --remote --tang --require --site'
   COMPREPLY=()
   if ((COMP_CWORD == 1)); then
-    _fetch_luks_key_words 'handle seal open enroll adopt rotate reseal unenroll recovery-key backup credential request join leave site keepalive announce-reboot act check retire predict status doctor --help --version' "$begun"
+    _fetch_luks_key_words 'handle seal open enroll adopt rotate reseal unenroll recovery-key backup credential journal request join leave site keepalive announce-reboot act check retire predict status doctor --help --version' "$begun"
     return
   fi
   case $before in
@@ -35,6 +35,13 @@ _fetch_luks_key() {
   seal:-*) _fetch_luks_key_words '--credential --tpm2-pin-file --yes --json --etc --help' "$begun" ;;
   credential:-*) _fetch_luks_key_words '--json --etc --help' "$begun" ;;
   credential:*) ((COMP_CWORD > 2)) || _fetch_luks_key_words 'list install' "$begun" ;;
+  journal:-*) _fetch_luks_key_words '--interval --key-id --tpm2-pin-file --yes --json --etc --help' "$begun" ;;
+  journal:*)
+    case $COMP_CWORD$before in
+    2*) _fetch_luks_key_words 'setup verify status' "$begun" ;;
+    3setup) _fetch_luks_key_words 'tpm2 tang remote systemd-creds sss' "$begun" ;;
+    esac
+    ;;
   seal:*) ((COMP_CWORD > 2)) || _fetch_luks_key_words 'tpm2 tang remote systemd-creds sss' "$begun" ;;
   open:-*) _fetch_luks_key_words '--output --json --tpm2-pin-file --etc --help' "$begun" ;;
   open:*) _fetch_luks_key_files -f "$begun" ;;

@@ -54,6 +54,12 @@ export const limits = {
   watchSilenceMs: 90_000,
   /** All that `status` and `doctor` ask of one key server: whoever waits for it is a person. */
   serverStatusMs: 5_000,
+  /** Making journald's keys, or new files: two primes of 768 bits, and what is not yet on the disk. */
+  journalKeysMs: 120_000,
+  /** journalctl reads all of the journal: 4 GiB at most unless journald.conf says otherwise. */
+  journalVerifyMs: 3_600_000,
+  /** What it says: two lines for each file, of which there are 100 at most. */
+  journalVerifyBytes: 1024 * 1024,
   /** A clock that shows less is wrong: 1 January 2026, when this program was written. Unix time. */
   earliestWallClockMs: 1_767_225_600_000,
   /** Lines of the journal that are looked at for a volume: a year of boots with eight volumes. */

@@ -33,6 +33,11 @@ export interface RunOptions {
   readonly stdin?: Uint8Array;
   /** Added to a fixed environment (`PATH`, `LC_ALL=C`). Never a secret. */
   readonly environment?: Readonly<Record<string, string>>;
+  /**
+   * One more argument, the last, for a program that takes a secret in no other way: all that others see in its place, in
+   * /proc/PID/cmdline, is `[secret]`. For programs that are dynamically linked.
+   */
+  readonly hiddenArgument?: Secret;
   readonly timeoutMs: number;
   readonly maxOutputBytes: number;
   readonly signal?: AbortSignal;
@@ -51,7 +56,8 @@ export interface RunResult {
 export interface Runner {
   /**
    * @param tool absolute path
-   * @throws AppError `tool-missing`; `unavailable` (time limit, output limit, killed by a signal); `stopped`
+   * @throws AppError `tool-missing`; `unavailable` (time limit, output limit, killed by a signal, no way to hide the
+   *   argument that is to be hidden); `stopped`
    */
   run(tool: string, args: readonly Argument[], options: RunOptions): Promise<RunResult>;
 }

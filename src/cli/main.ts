@@ -16,6 +16,7 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   'recovery-key': async () => (await import('./recovery-key.ts')).recoveryKeyCommand,
   backup: async () => (await import('./backup.ts')).backupCommand,
   credential: async () => (await import('./credential.ts')).credentialCommand,
+  journal: async () => (await import('./journal.ts')).journalCommand,
   request: async () => (await import('./request.ts')).requestCommand,
   join: async () => (await import('./join.ts')).joinCommand,
   leave: async () => (await import('./leave.ts')).leaveCommand,

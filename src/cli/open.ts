@@ -1,5 +1,6 @@
 import { AppError, asAppError } from '../base/errors.ts';
 import { limits } from '../base/limits.ts';
+import type { Secret } from '../base/secret.ts';
 import { loadConfig } from '../config/load.ts';
 import { tryOnce } from '../handler/patience.ts';
 import type { SealedKey } from '../pins/pin.ts';
@@ -42,30 +43,39 @@ example:
       });
     }
     const sealed = await read(path, world);
-    const servers = await keyServersOf(await loadConfig(world.files, values.etc), world.serverWorld);
     const startMs = world.clock.nowMs();
-    const leftovers: Promise<unknown>[] = [];
-    const context = {
-      ...world,
-      servers,
-      askPin: world.pinOf(path, 0),
-      attempt: tryOnce,
-      afterwards: (leftover: Promise<unknown>) => leftovers.push(leftover),
-    };
-    try {
-      using secret = await sealed.open(context, world.signal);
-      const milliseconds = Math.round(world.clock.nowMs() - startMs);
-      world.print(
-        values.json
-          ? `${JSON.stringify({ pin: sealed.title, bytes: secret.length, milliseconds })}\n`
-          : secret.reveal(),
-      );
-    } finally {
-      await Promise.allSettled(leftovers);
-    }
+    using secret = await openOnce(sealed, path, values.etc, world);
+    const milliseconds = Math.round(world.clock.nowMs() - startMs);
+    world.print(
+      values.json
+        ? `${JSON.stringify({ pin: sealed.title, bytes: secret.length, milliseconds })}\n`
+        : secret.reveal(),
+    );
     return 0;
   },
 };
+
+/**
+ * One try of each pin; what they leave under way is waited for.
+ * @param path what a person is told when asked for a PIN
+ * @throws AppError what the pins throw
+ */
+export async function openOnce(sealed: SealedKey, path: string, etc: string, world: World): Promise<Secret> {
+  const servers = await keyServersOf(await loadConfig(world.files, etc), world.serverWorld);
+  const leftovers: Promise<unknown>[] = [];
+  const context = {
+    ...world,
+    servers,
+    askPin: world.pinOf(path, 0),
+    attempt: tryOnce,
+    afterwards: (leftover: Promise<unknown>) => leftovers.push(leftover),
+  };
+  try {
+    return await sealed.open(context, world.signal);
+  } finally {
+    await Promise.allSettled(leftovers);
+  }
+}
 
 async function read(path: string, world: World): Promise<SealedKey> {
   const bytes =

@@ -71,7 +71,7 @@ example:
     );
     const world = knowingPin(base, values['tpm2-pin-file']);
     const [pin = '', configText = ''] = positionals;
-    const config = parseConfig(configText);
+    const config = parseConfig('seal', configText);
     const address = values.credential === undefined ? null : credentialAddress(values.credential);
     const most = address === null ? limits.keyBytes : limits.credentialBytes;
     using secret = await world.readStandardInput(most);
@@ -104,12 +104,13 @@ function keep(sealedKey: string, { unit, credential }: CredentialAddress, etc: s
   return path;
 }
 
-function parseConfig(text: string): unknown {
+/** The JSON of a command's CONFIG. @throws AppError `bad-config` */
+export function parseConfig(command: string, text: string): unknown {
   try {
     return JSON.parse(text);
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause);
-    throw new AppError('bad-config', `seal: CONFIG: expected JSON, got ${shown(text)} (${reason})`, {
+    throw new AppError('bad-config', `${command}: CONFIG: expected JSON, got ${shown(text)} (${reason})`, {
       cause,
       hint: "quote it for the shell: fetch-luks-key seal tpm2 '{}'",
     });

@@ -10,6 +10,7 @@ import { AppError, type ErrorCode } from '../base/errors.ts';
 const { functions: libc } = dlopen(null, {
   memfd_create: { arguments: ['pointer', 'u32'], return: 'i32' },
   madvise: { arguments: ['u64', 'u64', 'i32'], return: 'i32' },
+  mkfifo: { arguments: ['pointer', 'u32'], return: 'i32' },
   flock: { arguments: ['i32', 'i32'], return: 'i32' },
   poll: { arguments: ['pointer', 'u64', 'i32'], return: 'i32' },
   getpeername: { arguments: ['i32', 'pointer', 'pointer'], return: 'i32' },
@@ -51,6 +52,12 @@ export function memfdCreate(name: string): number {
 export function unmapPages(from: bigint, length: bigint): void {
   const MADV_DONTNEED = 4;
   libc.madvise(from, length, MADV_DONTNEED);
+}
+
+/** A FIFO of mode 0600 (mkfifo(3)). @throws AppError `unavailable` */
+export function makeFifo(path: string): void {
+  if (libc.mkfifo(getRawPointer(Buffer.from(`${path}\0`)), 0o600) === 0) return;
+  throw failed(`mkfifo ${path}`, 'unavailable', getInt32(errnoLocation));
 }
 
 /**

@@ -3,6 +3,8 @@ import type { Readable } from 'node:stream';
 import { AppError } from '../base/errors.ts';
 import { limits } from '../base/limits.ts';
 import type { Argument, MemoryFile, Runner, RunOptions, RunResult } from '../base/ports.ts';
+import type { Secret } from '../base/secret.ts';
+import { HiddenArgument } from './hidden-argument.ts';
 
 /** A child's whole environment, but for what its caller adds: nothing of ours reaches it by accident. */
 const ENVIRONMENT = { PATH: '/usr/sbin:/usr/bin:/sbin:/bin', LC_ALL: 'C' } as const;
@@ -14,9 +16,31 @@ const FIRST_FILE = 3;
 export const runner: Runner = {
   async run(tool, args, options) {
     if (options.signal?.aborted) throw stopped(tool);
+    const { hiddenArgument: secret } = options;
+    if (secret !== undefined) return await runHiding(secret, tool, args, options);
     return await new Run(start(tool, args, options), tool, options).finished;
   },
 };
+
+async function runHiding(
+  secret: Secret,
+  tool: string,
+  args: readonly Argument[],
+  options: RunOptions,
+): Promise<RunResult> {
+  using hidden = new HiddenArgument(secret);
+  const environment = { ...options.environment, ...hidden.environment };
+  const child = start(tool, [...args, hidden.placeholder], { ...options, environment });
+  const run = new Run(child, tool, options);
+  const fault = hidden.handOver(child).then(
+    () => null,
+    (cause) =>
+      run.giveUp(`cannot hide an argument: ${cause instanceof Error ? cause.message : String(cause)}`),
+  );
+  const [result, error] = await Promise.all([run.finished, fault]);
+  if (error !== null) throw error;
+  return { ...result, stderr: hidden.withoutTraces(result.stderr) };
+}
 
 function start(tool: string, args: readonly Argument[], options: RunOptions): ChildProcess {
   const files = [...new Set(args.map(fileOf).filter((file) => file !== null))];
@@ -78,6 +102,12 @@ class Run {
         reject(error);
       }
     });
+  }
+
+  /** @returns why, which may be too late for `finished` */
+  giveUp(why: string): AppError {
+    if (this.#child.exitCode === null && this.#child.signalCode === null) this.#end(why);
+    return unavailable(this.#tool, why);
   }
 
   #collect(name: string, stream: Readable | null, capture: Capture, maxBytes: number): void {

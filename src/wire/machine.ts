@@ -89,7 +89,7 @@ export const expect = {
 /** `POST /v1/alerts`: what a machine says of itself, recorded as its claim. */
 export const alert = {
   request: v.strictObject({
-    kind: v.picklist(['acted', 'audit-head', 'tpm-protection-unavailable']),
+    kind: v.picklist(['acted', 'audit-head', 'tpm-protection-unavailable', 'journal-sealed']),
     text: v.pipe(v.string(), v.maxLength(500)),
   }),
   response: v.object({}),

@@ -4,6 +4,7 @@ import { inspect } from 'node:util';
 import t from 'tap';
 import { AppError } from '../../src/base/errors.ts';
 import type { RunOptions } from '../../src/base/ports.ts';
+import { Secret } from '../../src/base/secret.ts';
 import { memoryFiles } from '../../src/os/memory-files.ts';
 import { runner } from '../../src/os/processes.ts';
 
@@ -177,4 +178,37 @@ t.test('descriptors and listeners do not pile up', async (t) => {
   for (let i = 0; i < 20; i++) await shell(':', { signal, stdin: Buffer.from('x') });
   t.equal(readdirSync('/proc/self/fd').length, before);
   t.equal(listeners, 0);
+});
+
+t.test('a hidden argument', async (t) => {
+  const secret = () => Secret.takeFrom(Buffer.from('it is long, and nobody sees it'));
+  const others = 'setpriv --reuid=65534 --regid=65534 --clear-groups';
+
+  await t.test('arrives, and others see another in its place', async (t) => {
+    const script = `printf '%s\\n' "$1"; tr '\\0' '\\n' < /proc/$$/cmdline; ${others} cat /proc/$$/environ`;
+    const { stdout, stderr } = await shell(script, { hiddenArgument: secret() });
+    const [first, ...cmdline] = stdout.toString().split('\n');
+    t.equal(first, secret().reveal().toString());
+    t.strictSame(cmdline, ['/bin/sh', '-c', script, 'sh', '[secret]', '']);
+    t.match(stderr, /^cat: \/proc\/\d+\/environ: Permission denied\n$/, 'nor the place where it is');
+  });
+
+  await t.test('leaves nothing behind', async (t) => {
+    const folders = () => readdirSync('/run').filter((name) => name.startsWith('fetch-luks-key-'));
+    const before = folders();
+    await shell('exit 3', { hiddenArgument: secret() });
+    t.strictSame(folders(), before);
+  });
+
+  await t.test('a program that cannot take one does not get it', async (t) => {
+    const hiddenArgument = secret();
+    // Statically linked: no loader that waits.
+    await t.rejects(runner.run('/sbin/ldconfig', ['--version'], { ...options, hiddenArgument }), {
+      code: 'unavailable',
+      message: /cannot hide an argument: it has ended before/,
+    });
+    await t.rejects(runner.run('/nonexistent/tool', [], { ...options, hiddenArgument }), {
+      code: 'tool-missing',
+    });
+  });
 });

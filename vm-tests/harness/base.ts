@@ -24,7 +24,14 @@ const EVERYWHERE = [
   ],
   ...['tang-common', 'jose', 'socat'],
 ];
-const FROM_13 = [...EVERYWHERE, 'systemd-cryptsetup', 'libtss2-tcti-device0t64', 'libtss2-rc0t64'];
+// journald 257 seals by libgcrypt, which systemd only suggests.
+const FROM_13 = [
+  ...EVERYWHERE,
+  'libgcrypt20',
+  'systemd-cryptsetup',
+  'libtss2-tcti-device0t64',
+  'libtss2-rc0t64',
+];
 
 /** By suite. The TPM libraries are what systemd itself loads by name for `tpm2-device=`. */
 const PACKAGES: Readonly<Record<Suite, readonly string[]>> = {

@@ -8,7 +8,13 @@ import type { Upkeep } from './upkeep.ts';
 
 /** Something to be told to people: journal, webhooks. */
 export interface Alert {
-  readonly kind: AlertKind | 'joined' | 'acted' | 'audit-head' | 'tpm-protection-unavailable';
+  readonly kind:
+    | AlertKind
+    | 'joined'
+    | 'acted'
+    | 'audit-head'
+    | 'tpm-protection-unavailable'
+    | 'journal-sealed';
   readonly machine: string;
   readonly from: string | null;
   readonly requestId: string;
