@@ -1,11 +1,9 @@
 import { AppError, asAppError } from '../base/errors.ts';
 import { limits } from '../base/limits.ts';
-import { loadConfig } from '../config/load.ts';
-import { tryOnce } from '../handler/patience.ts';
 import type { SealedKey } from '../pins/pin.ts';
 import { parseSealedKey } from '../pins/table.ts';
-import { keyServersOf } from '../remote/key-servers.ts';
 import { type Command, checkOutput, etcOption, outputOptions, parseCommandLine } from './command.ts';
+import { openOnce } from './opening.ts';
 import { knowingPin, pinFileOption } from './tpm-pin.ts';
 import type { World } from './world.ts';
 
@@ -42,27 +40,14 @@ example:
       });
     }
     const sealed = await read(path, world);
-    const servers = await keyServersOf(await loadConfig(world.files, values.etc), world.serverWorld);
     const startMs = world.clock.nowMs();
-    const leftovers: Promise<unknown>[] = [];
-    const context = {
-      ...world,
-      servers,
-      askPin: world.pinOf(path, 0),
-      attempt: tryOnce,
-      afterwards: (leftover: Promise<unknown>) => leftovers.push(leftover),
-    };
-    try {
-      using secret = await sealed.open(context, world.signal);
-      const milliseconds = Math.round(world.clock.nowMs() - startMs);
-      world.print(
-        values.json
-          ? `${JSON.stringify({ pin: sealed.title, bytes: secret.length, milliseconds })}\n`
-          : secret.reveal(),
-      );
-    } finally {
-      await Promise.allSettled(leftovers);
-    }
+    using secret = await openOnce(sealed, path, values.etc, world);
+    const milliseconds = Math.round(world.clock.nowMs() - startMs);
+    world.print(
+      values.json
+        ? `${JSON.stringify({ pin: sealed.title, bytes: secret.length, milliseconds })}\n`
+        : secret.reveal(),
+    );
     return 0;
   },
 };

@@ -3,6 +3,7 @@ import type { VolumeName } from '../base/names.ts';
 import type { PinName } from '../pins/pin.ts';
 import type { Action } from './action.ts';
 import type { ServerSettings } from './server.ts';
+import type { SocketSettings } from './socket.ts';
 
 /** The plain case: a volume whose key is the body of an HTTPS answer. */
 export interface UrlSettings {
@@ -34,6 +35,8 @@ export interface Config {
   /** Key servers, by the names that `join` gave them. */
   readonly servers: ReadonlyMap<string, ServerSettings>;
   readonly volumes: ReadonlyMap<string, VolumeSettings>;
+  /** By the path that it is bound to; what is not listed serves what its unit is for. */
+  readonly sockets: ReadonlyMap<string, SocketSettings>;
   /** In this order; none by default. */
   readonly onRevoked: readonly Action[];
   readonly onLocked: readonly Action[];
@@ -43,6 +46,7 @@ export interface Config {
 export const emptyConfig: Config = {
   servers: new Map(),
   volumes: new Map(),
+  sockets: new Map(),
   onRevoked: [],
   onLocked: [],
 };

@@ -4,6 +4,7 @@ import { type Config, emptyConfig, type VolumeSettings } from './config.ts';
 import type { Path } from './document.ts';
 import type { Reader } from './reader.ts';
 import { isServerName, type ServerSettings, serverFields, serverSchema, serverSettings } from './server.ts';
+import { type SocketSettings, socketFields, socketSchema } from './socket.ts';
 import { type ConfigReading, readStrictly, rightOnly } from './strict-yaml.ts';
 import { contradictions, settingsOf, volumeFields, volumeSchema } from './volume.ts';
 
@@ -22,12 +23,13 @@ export function readConfig(text: string): ConfigReading<Config> {
 }
 
 function config(content: unknown, reader: Reader): Config {
-  const fields = ['servers', 'volumes', 'on-revoked', 'on-locked'];
+  const fields = ['servers', 'volumes', 'sockets', 'on-revoked', 'on-locked'];
   // A file of comments alone says as much as an absent one.
   if (content === null || !reader.isMapOf(content, fields, [])) return emptyConfig;
   return {
     servers: members(reader, content, 'servers', server),
     volumes: members(reader, content, 'volumes', volume),
+    sockets: members(reader, content, 'sockets', socket),
     onRevoked: actions(reader, content, 'on-revoked'),
     onLocked: actions(reader, content, 'on-locked'),
   };
@@ -69,6 +71,11 @@ function volume(reader: Reader, name: string, fields: unknown, at: Path): Volume
   const together = contradictions(output);
   for (const { field, expected, got } of together) reader.wrong([...at, field], expected, got);
   return together.length === 0 ? settingsOf(output) : null;
+}
+
+function socket(reader: Reader, path: string, fields: unknown, at: Path): SocketSettings | null {
+  if (!path.startsWith('/')) reader.wrong(at, 'the absolute path of a socket', JSON.stringify(path));
+  return reader.isMapOf(fields, socketFields, at) ? reader.parsed(socketSchema, fields, at) : null;
 }
 
 function actions(
