@@ -187,7 +187,7 @@ t.test('fields that need url', (t) => {
 t.test('the file as a whole', (t) => {
   const wrong: Record<string, RegExp> = {
     'volume: {}':
-      /^1 volume: expected one of the keys servers, volumes, on-revoked, on-locked, got "volume"$/,
+      /^1 volume: expected one of the keys servers, volumes, sockets, on-revoked, on-locked, got "volume"$/,
     'volumes:\n': /^1 volumes: expected a map, got nothing$/,
     '- a': /^1 expected a map, got a list$/,
     'volumes: { "a/b": {} }': /^1 volumes\["a\/b"\]: volume name "a\/b": expected 1 to 78 bytes/,

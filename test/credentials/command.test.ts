@@ -18,7 +18,7 @@ t.test('what is sealed for a unit is served to it', async (t) => {
     const { status, stdout, stderr } = await sealAs(stage.etc, 'nginx.service/tls-key', secret);
     const folder = `${stage.etc}/credentials/nginx.service`;
     t.strictSame([status, stdout, stderr], [0, '', `wrote ${folder}/tls-key.jwe\n`]);
-    t.strictSame(readdirSync(folder), ['tls-key.jwe'], 'nothing is left beside it');
+    t.strictSame(readdirSync(folder), ['tls-key.json', 'tls-key.jwe'], 'with how it was sealed');
     t.equal(statSync(`${folder}/tls-key.jwe`).mode & 0o777, 0o600);
     await stage.shows(t, 'asked', Buffer.from('\x001a/unit/nginx.service/tls-key'), {
       status: 0,
