@@ -1,8 +1,8 @@
 import { AppError, asAppError } from '../base/errors.ts';
 import { limits } from '../base/limits.ts';
 import type { Secret } from '../base/secret.ts';
-import { type CredentialKey, credentialKeys } from '../creds/credentials.ts';
 import { credentialAddress } from '../credentials/address.ts';
+import { type CredentialKey, credentialKeys } from '../creds/credentials.ts';
 import { parseSealedKey } from '../pins/table.ts';
 import { type Command, etcOption, parseCommandLine } from './command.ts';
 import { openOnce } from './opening.ts';
@@ -96,7 +96,10 @@ async function onward(
   const [etc, trusting] = [values.etc, values.yes ?? false];
   const most = address === null ? limits.keyBytes : limits.credentialBytes;
   if (secret.length === 0 || secret.length > most) {
-    throw new AppError('usage', `${shownAs(path)}: expected a secret of 1 to ${most} bytes, got ${secret.length}`);
+    throw new AppError(
+      'usage',
+      `${shownAs(path)}: expected a secret of 1 to ${most} bytes, got ${secret.length}`,
+    );
   }
   if (address === null) {
     world.print(await sealAs('import-credential', { pin, config, etc, trusting }, secret, world));
@@ -134,7 +137,8 @@ async function open(text: string, path: string, etc: string, world: World): Prom
 
 async function input(path: string, world: World): Promise<Buffer> {
   const most = limits.sealedKeyBytes;
-  const bytes = path === '-' ? (await world.readStandardInput(most)).reveal() : await world.files.read(path, most);
+  const bytes =
+    path === '-' ? (await world.readStandardInput(most)).reveal() : await world.files.read(path, most);
   if (bytes !== null) return bytes;
   throw new AppError('usage', `import-credential: ${path}: no such file`);
 }

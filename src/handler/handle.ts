@@ -73,7 +73,9 @@ export async function handle(
   } catch (thrown) {
     const error = decisive(thrown, client.gone, stop);
     // Who was aborted may still be cleaning up, or come with a key after all.
-    if (opening !== null) leftovers.push(opening.then((late) => late[Symbol.dispose]()));
+    const dispose = (late: OpenedKey) => late[Symbol.dispose]();
+    // Handled at once: one process may serve others, and a rejection that nobody has looked at yet would end it.
+    if (opening !== null) leftovers.push(opening.then(dispose, () => {}));
     // A client that is gone, or did not read the key, does not read a refusal either.
     await refuse(connection, refusalFor(connection.peerAddress), world.random).catch(() => {});
     const log = error.exitStatus === 4 ? world.journal.warning : world.journal.error;

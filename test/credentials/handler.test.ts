@@ -54,7 +54,11 @@ t.test('a refusal is more than systemd takes', async (t) => {
       3,
       /^a\.service\/none: no sealed key .*: no \S+\/credentials\/a\.service\/none\.jwe, no \S+ \(hint: .*--credential/,
     ],
-    ['a@b.service/x', 3, /: no \S+\/credentials\/a@b\.service\/x\.jwe, .*no \S+\/credentials\/a@\.service\/x\.jwe/],
+    [
+      'a@b.service/x',
+      3,
+      /: no \S+\/credentials\/a@b\.service\/x\.jwe, .*no \S+\/credentials\/a@\.service\/x\.jwe/,
+    ],
     ['@.service/x', 3, /no sealed key/],
     ['a.service/empty', 6, /expected 1 to 1048575 bytes, got 0/],
     ['a.service/long', 6, /expected 1 to 1048575 bytes, got 1048576/],
@@ -95,7 +99,11 @@ t.test('config.yaml says what a socket serves', async (t) => {
   await stage.shows(t, 'not listed', asked('a.service/x'), delivered('a.service/x', 'one'));
   serving('credentials');
   await stage.shows(t, 'listed', asked('a.service/x'), delivered('a.service/x', 'one'));
-  await stage.shows(t, 'another form', asked('a.service/y'), { status: 3, line: /no sealed key/, gets: 'over-long' });
+  await stage.shows(t, 'another form', asked('a.service/y'), {
+    status: 3,
+    line: /no sealed key/,
+    gets: 'over-long',
+  });
   serving('encrypted-credentials');
   await stage.shows(t, 'encrypted', asked('a.service/y'), delivered('a.service/y', 'two'));
   await stage.shows(t, 'plain', asked('a.service/x'), {

@@ -25,8 +25,12 @@ async function machine(secret: string | Uint8Array) {
   return {
     etc,
     opened: async () => (await fetchLuksKey(['open', at(etc)])).stdout,
-    act: (action: string, more: string[] = [], environment: Record<string, string> = {}, wrapper?: string[]) =>
-      fetchLuksKey(['credential', action, unit, id, ...more, '--etc', etc], '', environment, wrapper),
+    act: (
+      action: string,
+      more: string[] = [],
+      environment: Record<string, string> = {},
+      wrapper?: string[],
+    ) => fetchLuksKey(['credential', action, unit, id, ...more, '--etc', etc], '', environment, wrapper),
   };
 }
 
@@ -39,7 +43,12 @@ t.test('rotate: the same secret under another key, in the same way, without a qu
   t.equal(await opened(), 'the secret');
   t.strictSame(readdirSync(`${etc}/credentials/nginx.service`), ['tls-key.json', 'tls-key.jwe']);
 
-  const other = await act('rotate', ['sss', JSON.stringify({ t: 1, pins: { tang: config } }), '-y', '--json']);
+  const other = await act('rotate', [
+    'sss',
+    JSON.stringify({ t: 1, pins: { tang: config } }),
+    '-y',
+    '--json',
+  ]);
   t.strictSame(JSON.parse(other.stdout), {
     credential: NAME,
     path: at(etc),
@@ -78,7 +87,13 @@ t.test('edit: in the editor, and sealed again', async (t) => {
   t.strictSame([same.status, same.stdout], [0, '']);
   t.match(same.stderr, /: unchanged, so nothing was written$/m);
   fails(t, 'the editor fails', await act('edit', [], { EDITOR: 'false' }), 4, /^false: failed, so nothing/);
-  fails(t, 'an empty one', await act('edit', [], { EDITOR: 'truncate -s 0' }), 4, /expected 1 to 1048575 bytes, got 0/);
+  fails(
+    t,
+    'an empty one',
+    await act('edit', [], { EDITOR: 'truncate -s 0' }),
+    4,
+    /expected 1 to 1048575 bytes, got 0/,
+  );
   fails(t, 'too much', await act('edit', [], { EDITOR: 'truncate -s 1048576' }), 4, /got 1048576/);
   fails(
     t,
@@ -135,7 +150,8 @@ t.test('an encrypted one stays encrypted', async (t) => {
   t.equal((await run(['credential', 'rotate', 'nginx.service', 'tls-key'])).status, 0);
   t.equal(await opened(), 'old secret');
   t.equal(
-    (await run(['credential', 'edit', 'nginx.service', 'tls-key'], '', { EDITOR: 'sed -i s/old/new/' })).status,
+    (await run(['credential', 'edit', 'nginx.service', 'tls-key'], '', { EDITOR: 'sed -i s/old/new/' }))
+      .status,
     0,
   );
   t.equal(await opened(), 'new secret');
