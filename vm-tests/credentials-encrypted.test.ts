@@ -46,7 +46,6 @@ const SERVICES: Readonly<Record<string, GuestFile>> = {
 };
 
 const SEALED = ['own', 'shared', 'template@', 'own-cut', 'own-killed', 'before', 'during', 'after', 'gone'];
-const killMain = (unit: string) => `kill -KILL $(systemctl show --value -p MainPID ${unit})`;
 
 const script = (url: string) => `pin='{"url": "${url}"}'
 seal() { fetch-luks-key seal --credential $1.service/${ID} --encrypted tang "$pin" -y 2>&1 | sed 's/^/sealed: /'; }
@@ -59,38 +58,41 @@ printf 'open sesame' | systemd-creds encrypt --with-key=host --name=${ID} --not-
 mv /var/lib/systemd/credential.secret /root/secret
 printf 'open sesame' | systemd-creds encrypt --with-key=host --name=${ID} - - | foreign otherhost
 rm -f /var/lib/systemd/credential.secret; mv /root/secret /var/lib/systemd/credential.secret
-for one in '' -killed -tested; do printf 'open sesame' |
-  fetch-luks-key seal --credential unencrypted$one.service/${ID} tang "$pin" -y 2>/dev/null; done
+printf 'open sesame' | fetch-luks-key seal --credential unencrypted.service/${ID} tang "$pin" -y 2>/dev/null
 sleep 1.5
 try() { timeout 30 systemctl start $1 2>/dev/null; echo "$1: $?"; }
 try own.service; try shared.service; try template@one.service; try big.service
 for one in othername expired otherhost unencrypted revoked; do try $one.service; done
-systemctl show --value -p NRestarts,MainPID fetch-luks-key-encrypted.service | tr '\\n' ' '; echo one process
+systemctl show -p MainPID fetch-luks-key-encrypted.service
+journalctl -b --no-pager -o cat | grep -c 'Started fetch-luks-key-encrypted.service' | sed 's/^/processes: /'
 
 # Before a byte is written: the server does not answer.
 systemctl stop ${TANG_UNIT}
-for one in before unencrypted-killed unencrypted-tested; do
-  (sleep 2; ${killMain('fetch-luks-key-encrypted.service')}; echo killed) & try $one.service; wait
-done
-(until pgrep -f '^/usr/bin/fetch-luks-key handle$' >/dev/null; do sleep 0.1; done; sleep 1
-  pkill -KILL -f '^/usr/bin/fetch-luks-key handle$') & try own-killed.service; wait
-systemctl start ${TANG_UNIT}; systemctl reset-failed
+killed() { until pgrep -f "$1" >/dev/null; do sleep 0.1; done; sleep 2; pkill -KILL -f "$1"; echo killed; }
+killed '^/usr/bin/fetch-luks-key handle --all$' & try before.service; wait
+killed '^/usr/bin/fetch-luks-key handle$' & try own-killed.service; wait
+systemctl start ${TANG_UNIT}
 
 # While it writes, and after it has: what is sent is what would be, and the process ends by SIGKILL.
-systemctl stop fetch-luks-key-encrypted.service
 fetch-luks-key open ${FOLDER}/during.service/${ID}.jwe > /root/credential
 head -c 100 /root/credential > /root/half
 mv /usr/bin/fetch-luks-key /usr/bin/kept
-fake() { printf '#!/bin/sh\\n%s\\n' "$1" > /usr/bin/fetch-luks-key; chmod 755 /usr/bin/fetch-luks-key; }
-fake "exec socat ACCEPT-FD:3 SYSTEM:'cat /root/half; kill -KILL \\$PPID'"
+fake() {
+  systemctl stop fetch-luks-key-encrypted.service; systemctl reset-failed; systemctl start ${SHARED[0]}
+  printf '#!/bin/sh\n%s\n' "$1" > /usr/bin/fetch-luks-key; chmod 755 /usr/bin/fetch-luks-key
+}
+fake "exec socat ACCEPT-FD:3 SYSTEM:'cat /root/half; kill -KILL $PPID'"
 try during.service
-systemctl stop fetch-luks-key-encrypted.service; systemctl reset-failed; systemctl start ${SHARED[0]}
-fake "exec socat -u SYSTEM:'cat /root/credential; sleep 1; kill -KILL \\$PPID' ACCEPT-FD:3"
+fake "exec socat ACCEPT-FD:3 SYSTEM:'cat /root/credential; sleep 1; kill -KILL $PPID'"
 try after.service
+for one in killed tested; do
+  fake "exec socat ACCEPT-FD:3 SYSTEM:'kill -KILL $PPID'"
+  try unencrypted-$one.service
+done
 fake 'cat /root/half >&0; kill -KILL $$'
 try own-cut.service
-rm /usr/bin/fetch-luks-key
 systemctl stop fetch-luks-key-encrypted.service; systemctl reset-failed; systemctl start ${SHARED[0]}
+rm /usr/bin/fetch-luks-key
 try gone.service
 mv /usr/bin/kept /usr/bin/fetch-luks-key
 # The next who asks is served again.
@@ -135,7 +137,9 @@ scenario('encrypted secrets of services', { container: bootContainer }, async (t
   fails('otherhost', 'one of another host');
   fails('unencrypted', 'one process for all serves no plain secrets');
   fails('revoked', 'nothing is sealed for it');
+  // Why: whoever dies leaves an empty secret.
   starts('unencrypted-killed', '<> of 0');
   fails('unencrypted-tested', 'its ExecStartPre= notices what systemd does not');
-  t.equal(output.match(/^killed$/gm)?.length, 3);
+  t.equal(output.match(/^killed$/gm)?.length, 2);
+  t.match(output, /^MainPID=[1-9]\d*\nprocesses: 1$/m, 'one process served all of them');
 });
