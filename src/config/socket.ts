@@ -10,12 +10,10 @@ export interface SocketSettings {
   readonly serve: readonly SocketKind[];
 }
 
-const entries = {
-  serve: list(
-    v.picklist<readonly SocketKind[], string>(socketKinds, `one of ${socketKinds.join(', ')}`),
-    `a list of ${socketKinds.join(', ')}`,
-  ),
-};
+const kind = v.picklist<readonly SocketKind[], string>(socketKinds, `one of ${socketKinds.join(', ')}`);
+
+/** A field that is missing is read as null, and told as any other wrong value is. */
+const entries = { serve: v.optional(list(kind, `a list of ${socketKinds.join(', ')}`), null as never) };
 
 export const socketFields: readonly string[] = Object.keys(entries);
 export const socketSchema = v.object(entries, 'a map');
