@@ -55,6 +55,7 @@ for (const [name, most] of [
   ['luks-key-server.service', 1.5],
   ['fetch-luks-key-keepalive.service', 2],
   ['fetch-luks-key-credential@.service', 2],
+  ['fetch-luks-key-encrypted.service', 2],
 ] as const) {
   t.test(`${name} is valid, with an exposure of at most ${most}`, async (t) => {
     const copy = t.testdir({});
@@ -64,6 +65,7 @@ for (const [name, most] of [
       'fetch-luks-key-keepalive.service',
       'fetch-luks-key-act@.service',
       'fetch-luks-key-credential@.service',
+      'fetch-luks-key-encrypted.service',
     ]) {
       const text = readFileSync(`${copy}/${file}`, 'utf8');
       writeFileSync(

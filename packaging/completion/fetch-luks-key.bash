@@ -22,19 +22,16 @@ _fetch_luks_key() {
     --tpm2-pin-file --remote --tang --require --site'
   COMPREPLY=()
   if ((COMP_CWORD == 1)); then
-    _fetch_luks_key_words 'handle seal open enroll adopt rotate reseal unenroll recovery-key backup credential journal request join leave site keepalive announce-reboot act check retire predict status doctor --help --version' "$begun"
+    _fetch_luks_key_words 'handle seal open enroll adopt rotate reseal unenroll recovery-key backup credential import-credential journal request join leave site keepalive announce-reboot act check retire predict status doctor --help --version' "$begun"
     return
   fi
   case $before in
   --etc) _fetch_luks_key_files -d "$begun" && return ;;
   --crypttab | --socket | --device | --unlock-key-file | --passphrase-file | --tpm2-pin-file | --tpm2-public-key) _fetch_luks_key_files -f "$begun" && return ;;
   --output) COMPREPLY=(-) && return ;;
+  --with-key) _fetch_luks_key_words 'host tpm2 host+tpm2 auto' "$begun" && return ;;
   esac
   case $command:$begun in
-  handle:-*) _fetch_luks_key_words '--etc --crypttab --help' "$begun" ;;
-  seal:-*) _fetch_luks_key_words '--credential --tpm2-pin-file --yes --json --etc --help' "$begun" ;;
-  credential:-*) _fetch_luks_key_words '--json --etc --help' "$begun" ;;
-  credential:*) ((COMP_CWORD > 2)) || _fetch_luks_key_words 'list install' "$begun" ;;
   journal:-*) _fetch_luks_key_words '--interval --key-id --tpm2-pin-file --yes --json --etc --help' "$begun" ;;
   journal:*)
     case $COMP_CWORD$before in
@@ -42,6 +39,15 @@ _fetch_luks_key() {
     3setup) _fetch_luks_key_words 'tpm2 tang remote systemd-creds sss' "$begun" ;;
     esac
     ;;
+  handle:-*) _fetch_luks_key_words '--all --etc --crypttab --help' "$begun" ;;
+  seal:-*) _fetch_luks_key_words '--credential --encrypted --tpm2-pin-file --yes --json --etc --help' "$begun" ;;
+  credential:-*) _fetch_luks_key_words '--encrypted --shared --tpm2-pin-file --yes --json --etc --help' "$begun" ;;
+  credential:*) ((COMP_CWORD > 2)) || _fetch_luks_key_words 'list install edit rotate' "$begun" ;;
+  import-credential:-*)
+    _fetch_luks_key_words '--name --credential --encrypted --back --with-key --tpm2-pcrs --not-after --tpm2-pin-file --yes
+      --etc --help' "$begun"
+    ;;
+  import-credential:*) _fetch_luks_key_files -f "$begun" ;;
   seal:*) ((COMP_CWORD > 2)) || _fetch_luks_key_words 'tpm2 tang remote systemd-creds sss' "$begun" ;;
   open:-*) _fetch_luks_key_words '--output --json --tpm2-pin-file --etc --help' "$begun" ;;
   open:*) _fetch_luks_key_files -f "$begun" ;;

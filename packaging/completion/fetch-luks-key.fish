@@ -13,6 +13,7 @@ complete -c fetch-luks-key -n __fish_use_subcommand -a recovery-key -d 'a key to
 complete -c fetch-luks-key -n __fish_use_subcommand -a backup -d 'header and configuration in one encrypted file'
 complete -c fetch-luks-key -n __fish_use_subcommand -a credential -d 'secrets of services'
 complete -c fetch-luks-key -n __fish_use_subcommand -a journal -d 'seal the journal, and verify it'
+complete -c fetch-luks-key -n __fish_use_subcommand -a import-credential -d 'systemd\'s encrypted credential into a sealed key, and back'
 complete -c fetch-luks-key -n __fish_use_subcommand -a request -d 'ask the socket for a volume\'s key, as systemd does'
 complete -c fetch-luks-key -n __fish_use_subcommand -a join -d 'join a key server, by its invitation from standard input'
 complete -c fetch-luks-key -n __fish_use_subcommand -a leave -d 'forget a key server, and this machine\'s key for it'
@@ -31,13 +32,19 @@ complete -c fetch-luks-key -s h -l help -d 'explain, with an example'
 complete -c fetch-luks-key -n 'not __fish_use_subcommand; and not __fish_seen_subcommand_from request' -l etc -x -a '(__fish_complete_directories)' -d 'folder of the configuration'
 complete -c fetch-luks-key -n '__fish_seen_subcommand_from handle act check status doctor retire predict enroll adopt rotate reseal unenroll recovery-key backup site' -l crypttab -r -F -d 'file in place of /etc/crypttab'
 complete -c fetch-luks-key -n '__fish_seen_subcommand_from seal' -a 'tpm2 tang remote systemd-creds sss' -d pin
-complete -c fetch-luks-key -n '__fish_seen_subcommand_from seal journal enroll adopt rotate reseal' -s y -l yes -d 'trust a Tang server\'s keys without being asked'
-complete -c fetch-luks-key -n '__fish_seen_subcommand_from seal' -l credential -x -d 'keep it as the secret of a service: UNIT/ID'
-complete -c fetch-luks-key -n '__fish_seen_subcommand_from credential' -a 'list install' -d action
+complete -c fetch-luks-key -n '__fish_seen_subcommand_from seal credential import-credential journal enroll adopt rotate reseal' -s y -l yes -d 'trust a Tang server\'s keys without being asked'
+complete -c fetch-luks-key -n '__fish_seen_subcommand_from seal import-credential' -l credential -x -d 'keep it as the secret of a service: UNIT/ID'
 complete -c fetch-luks-key -n '__fish_seen_subcommand_from journal' -a 'setup verify status' -d action
 complete -c fetch-luks-key -n '__fish_seen_subcommand_from journal; and __fish_seen_subcommand_from setup' -a 'tpm2 tang remote systemd-creds sss' -d pin
 complete -c fetch-luks-key -n '__fish_seen_subcommand_from journal' -l interval -x -d 'of the sealing key'
 complete -c fetch-luks-key -n '__fish_seen_subcommand_from journal' -l key-id -x -d 'no other verification key'
+complete -c fetch-luks-key -n '__fish_seen_subcommand_from credential' -a 'list install edit rotate' -d action
+complete -c fetch-luks-key -n '__fish_seen_subcommand_from seal credential import-credential' -l encrypted -d 'as systemd\'s encrypted credential'
+complete -c fetch-luks-key -n '__fish_seen_subcommand_from credential' -l shared -d 'one process for all'
+complete -c fetch-luks-key -n '__fish_seen_subcommand_from import-credential' -F
+complete -c fetch-luks-key -n '__fish_seen_subcommand_from import-credential' -l back -d 'from a sealed key'
+complete -c fetch-luks-key -n '__fish_seen_subcommand_from import-credential' -l with-key -x -a 'host tpm2 host+tpm2 auto' -d 'which key encrypts'
+complete -c fetch-luks-key -n '__fish_seen_subcommand_from import-credential' -l not-after -x -d 'valid until'
 complete -c fetch-luks-key -n '__fish_seen_subcommand_from act' -a 'locked revoked' -d state
 complete -c fetch-luks-key -n '__fish_seen_subcommand_from act' -l script -d 'print what would do it'
 complete -c fetch-luks-key -n '__fish_seen_subcommand_from open' -F
@@ -45,14 +52,14 @@ complete -c fetch-luks-key -n '__fish_seen_subcommand_from request status retire
 complete -c fetch-luks-key -n '__fish_seen_subcommand_from request enroll adopt' -l socket -r -F -d 'where to ask'
 complete -c fetch-luks-key -n '__fish_seen_subcommand_from open request' -l output -x -a - -d 'write the bytes themselves'
 complete -c fetch-luks-key -n '__fish_seen_subcommand_from seal open request join check credential journal status doctor retire predict enroll adopt rotate reseal unenroll recovery-key backup site' -l json -d 'print JSON'
-complete -c fetch-luks-key -n '__fish_seen_subcommand_from join' -l name -x -d 'what to call the server here'
+complete -c fetch-luks-key -n '__fish_seen_subcommand_from join import-credential' -l name -x -d 'what to call the server here'
 complete -c fetch-luks-key -n '__fish_seen_subcommand_from enroll adopt reseal' -l tpm2 -d 'the TPM'
-complete -c fetch-luks-key -n '__fish_seen_subcommand_from enroll adopt reseal' -l tpm2-pcrs -x -d 'as these PCRs are now'
+complete -c fetch-luks-key -n '__fish_seen_subcommand_from enroll adopt reseal import-credential' -l tpm2-pcrs -x -d 'as these PCRs are now'
 complete -c fetch-luks-key -n '__fish_seen_subcommand_from enroll adopt reseal' -l tpm2-public-key -r -F -d 'as this key has signed'
 complete -c fetch-luks-key -n '__fish_seen_subcommand_from enroll adopt reseal' -l tpm2-public-key-pcrs -x -d 'of these PCRs'
 complete -c fetch-luks-key -n '__fish_seen_subcommand_from enroll adopt reseal' -l tpm2-rollback-counter -x -d 'can be retired by this NV index'
 complete -c fetch-luks-key -n '__fish_seen_subcommand_from enroll adopt reseal' -l tpm2-pin -d 'and a PIN'
-complete -c fetch-luks-key -n '__fish_seen_subcommand_from enroll adopt reseal rotate seal open journal' -l tpm2-pin-file -r -F -d 'the PIN'
+complete -c fetch-luks-key -n '__fish_seen_subcommand_from enroll adopt reseal rotate seal open credential import-credential journal' -l tpm2-pin-file -r -F -d 'the PIN'
 complete -c fetch-luks-key -n '__fish_seen_subcommand_from enroll adopt reseal' -l remote -x -d 'a key server'
 complete -c fetch-luks-key -n '__fish_seen_subcommand_from enroll adopt reseal' -l tang -x -d 'a Tang server'
 complete -c fetch-luks-key -n '__fish_seen_subcommand_from enroll adopt reseal' -l require -x -d 'how many of them'
@@ -73,4 +80,4 @@ complete -c fetch-luks-key -n '__fish_seen_subcommand_from adopt' -l replace -d 
 complete -c fetch-luks-key -n '__fish_seen_subcommand_from backup' -l passphrase-file -r -F -d 'the backup\'s passphrase'
 complete -c fetch-luks-key -n '__fish_seen_subcommand_from backup' -F
 complete -c fetch-luks-key -n '__fish_seen_subcommand_from status' -l probe -d 'ask whether each pin would answer'
-complete -c fetch-luks-key -n '__fish_seen_subcommand_from rotate' -l all -d 'every volume that was enrolled'
+complete -c fetch-luks-key -n '__fish_seen_subcommand_from rotate handle' -l all -d 'every volume that was enrolled'

@@ -131,6 +131,8 @@ export const limits = {
   credentialBytes: 1024 * 1024 - 1,
   /** How long a service's secret is tried: shorter than systemd waits for a service to start (90 s). */
   credentialPatienceMs: 75_000,
+  /** One process for all services ends when nobody has asked for so long: a boot asks within seconds. */
+  sharedIdleMs: 30_000,
   /** systemd refuses a credential over 1 MiB (src/core/exec-credential.c): one byte more is our refusal. */
   credentialRefusalBytes: 1024 * 1024 + 1,
   /** Random bytes that answer a failed request for a volume. */

@@ -184,11 +184,14 @@ export interface Connection {
   readonly peerAddress: Buffer;
   /** SO_PEERCRED: who connected. */
   readonly peer: { readonly pid: number; readonly uid: number };
+  /** What its socket is bound to (getsockname(2)); empty when that is no path. */
+  readonly socketPath: string;
   /**
-   * It came as standard input (`StandardInput=socket`), so that a unit's `ExecStopPost=` has it too and can answer
-   * where we cannot.
+   * How systemd handed it over: alone, as a descriptor (`Accept=yes`); as standard input too (`StandardInput=socket`), so
+   * that a unit's `ExecStopPost=` has it as well and can answer where we cannot; or one of many on its socket
+   * (`Accept=no`).
    */
-  readonly isStandardInput: boolean;
+  readonly way: 'descriptor' | 'standard-input' | 'listener';
   /** The peer is root, or whoever we run as. */
   readonly peerIsTrusted: boolean;
   /** True once the client has closed its end, not merely said that it will send nothing. */

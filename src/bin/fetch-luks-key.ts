@@ -6,10 +6,12 @@ import type { World } from '../cli/world.ts';
 import { credentialsBySystemd } from '../creds/credentials.ts';
 import { takeConnection } from '../os/activation.ts';
 import { leaveProof, leftProof, order } from '../os/alive-files.ts';
+import { serveAll } from '../os/all-connections.ts';
 import { pinAsker } from '../os/ask-pin.ts';
 import { bootId } from '../os/boot-id.ts';
 import { clock } from '../os/clock.ts';
 import { durableFiles } from '../os/durable-files.ts';
+import { editInMemory } from '../os/editor.ts';
 import { files } from '../os/files.ts';
 import { http } from '../os/http.ts';
 import { journal } from '../os/journal.ts';
@@ -108,11 +110,13 @@ const world: World = {
   signal: stop.signal,
   standardOutputIsTerminal,
   takeConnection: () => takeConnection(process.env),
+  serveAll: (serve) => serveAll(process.env, serve, stop.signal),
   askSocket: (path, address, maxBytes) => askSocket(path, address, maxBytes, stop.signal),
   readStandardInput: (maxBytes) => readStandardInput(maxBytes, stop.signal),
   print,
   say,
   askPassphrase: (question, hint) => askPassphrase(question, hint, stop.signal),
+  edit: (secret) => editInMemory(secret, process.env, stop.signal),
   confirm: (lines, question) => confirm(lines, question, stop.signal),
 };
 

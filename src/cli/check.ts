@@ -8,10 +8,11 @@ export const checkCommand: Command = {
   summary: 'look for what is wrong, before the next boot does',
   help: `usage: fetch-luks-key check [--etc DIR] [--crypttab FILE] [--json]
 
-Reads config.yaml, every sealed key in DIR/volumes and DIR/credentials, the
-commitments and the lines of crypttab that name a socket in
-/run/fetch-luks-key, with the LUKS headers of their devices, and prints everything that is wrong, one line each. Nothing is opened,
-and no server is asked.
+Reads config.yaml, every sealed key in DIR/volumes, DIR/credentials and
+DIR/credentials.encrypted, the commitments, and the lines of crypttab that name
+a socket in /run/fetch-luks-key, with the LUKS headers of their devices, and
+prints everything that is wrong, one line each. Nothing is opened, and no server
+is asked.
 
   --etc DIR         default /etc/fetch-luks-key
   --crypttab FILE   default /etc/crypttab

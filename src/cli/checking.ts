@@ -11,7 +11,7 @@ import {
   type VolumeSettings,
 } from '../config/config.ts';
 import { credentialAddress } from '../credentials/address.ts';
-import { credentialsFolder } from '../credentials/place.ts';
+import { credentialsFolder, forms } from '../credentials/place.ts';
 import { commitmentsFolder } from '../handler/committed.ts';
 import { parseCommitments } from '../luks/commitment.ts';
 import { type CrypttabEntry, headerPath, parseCrypttab } from '../luks/crypttab.ts';
@@ -34,7 +34,7 @@ export async function check(files: Files, etc: string, crypttab: string): Promis
   const checker = new Checker(files);
   const config = await checker.config(`${etc}/config.yaml`);
   const sealed = await checker.sealedKeys(`${etc}/volumes`, config);
-  await checker.credentials(credentialsFolder(etc));
+  for (const form of forms) await checker.credentials(credentialsFolder(etc, form));
   await checker.commitments(commitmentsFolder(etc));
   await checker.crypttab(crypttab, config, sealed);
   return checker.found.all;
@@ -96,8 +96,11 @@ class Checker {
   async credentials(folder: string): Promise<void> {
     for (const unit of (await this.found.attempt(folder, () => this.#files.list(folder))) ?? []) {
       const ofUnit = `${folder}/${unit}`;
-      for (const name of (await this.found.attempt(ofUnit, () => this.#files.list(ofUnit))) ?? []) {
+      const names = (await this.found.attempt(ofUnit, () => this.#files.list(ofUnit))) ?? [];
+      for (const name of names) {
         const path = `${ofUnit}/${name}`;
+        // How a secret was sealed.
+        if (name.endsWith('.json') && names.includes(name.replace(/json$/, 'jwe'))) continue;
         if (!name.endsWith('.jwe')) {
           this.found.warning('bad-config', path, 'expected a name that ends in .jwe, so this is not read');
           continue;

@@ -8,7 +8,7 @@ import { type JournalPlaces, journalPlaces, sealedKeyPath } from '../journal/pla
 import { recordJson, type SealingRecord, timeText, writeRecord } from '../journal/record.ts';
 import { ask, connectTo } from '../remote/key-server.ts';
 import * as wire from '../wire/machine.ts';
-import { parseConfig } from './seal.ts';
+import { parsePinConfig } from './pin-config.ts';
 import { sealAs } from './sealing.ts';
 import type { SealingWorld } from './tpm-pin.ts';
 import type { World } from './world.ts';
@@ -35,7 +35,7 @@ export async function setUpJournal(
   if (intervalMs === null || intervalMs < 1000) {
     throw new AppError('usage', `journal: --interval: expected 1s or more, got ${interval}`);
   }
-  const sealing = { pin, config: parseConfig('journal', config), etc, trusting };
+  const sealing = { pin, config: parsePinConfig('journal', config), etc, trusting };
   const places = await journalPlaces(world.files);
   await refuseOldKeys(places, etc, world);
   const record = await make(sealing, intervalMs, places, world);

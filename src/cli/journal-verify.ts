@@ -6,7 +6,7 @@ import { journalPlaces, sealedKeyPath } from '../journal/place.ts';
 import { readRecord, recordJson, type SealingRecord, timeText, writeRecord } from '../journal/record.ts';
 import { type Verdict, verifyJournal } from '../journal/verify.ts';
 import { parseSealedKey } from '../pins/table.ts';
-import { openOnce } from './open.ts';
+import { openOnce } from './opening.ts';
 import type { World } from './world.ts';
 
 /** `journal verify`. @param keyId the only one that is taken, if given @returns the exit status */

@@ -17,6 +17,7 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   backup: async () => (await import('./backup.ts')).backupCommand,
   credential: async () => (await import('./credential.ts')).credentialCommand,
   journal: async () => (await import('./journal.ts')).journalCommand,
+  'import-credential': async () => (await import('./import-credential.ts')).importCredentialCommand,
   request: async () => (await import('./request.ts')).requestCommand,
   join: async () => (await import('./join.ts')).joinCommand,
   leave: async () => (await import('./leave.ts')).leaveCommand,
@@ -77,7 +78,7 @@ async function overview(): Promise<string> {
 Opens the keys of encrypted volumes for systemd-cryptsetup: with the TPM, with
 Tang servers, with k of n of them, or from a URL.
 
-${all.map(({ name, summary }) => `  ${name.padEnd(15)} ${summary}`).join('\n')}
+${all.map(({ name, summary }) => `  ${name.padEnd(17)} ${summary}`).join('\n')}
 
   --help, --version; COMMAND --help explains a command, with an example
 

@@ -1,12 +1,9 @@
 import { AppError, asAppError } from '../base/errors.ts';
 import { limits } from '../base/limits.ts';
-import type { Secret } from '../base/secret.ts';
-import { loadConfig } from '../config/load.ts';
-import { tryOnce } from '../handler/patience.ts';
 import type { SealedKey } from '../pins/pin.ts';
 import { parseSealedKey } from '../pins/table.ts';
-import { keyServersOf } from '../remote/key-servers.ts';
 import { type Command, checkOutput, etcOption, outputOptions, parseCommandLine } from './command.ts';
+import { openOnce } from './opening.ts';
 import { knowingPin, pinFileOption } from './tpm-pin.ts';
 import type { World } from './world.ts';
 
@@ -54,28 +51,6 @@ example:
     return 0;
   },
 };
-
-/**
- * One try of each pin; what they leave under way is waited for.
- * @param path what a person is told when asked for a PIN
- * @throws AppError what the pins throw
- */
-export async function openOnce(sealed: SealedKey, path: string, etc: string, world: World): Promise<Secret> {
-  const servers = await keyServersOf(await loadConfig(world.files, etc), world.serverWorld);
-  const leftovers: Promise<unknown>[] = [];
-  const context = {
-    ...world,
-    servers,
-    askPin: world.pinOf(path, 0),
-    attempt: tryOnce,
-    afterwards: (leftover: Promise<unknown>) => leftovers.push(leftover),
-  };
-  try {
-    return await sealed.open(context, world.signal);
-  } finally {
-    await Promise.allSettled(leftovers);
-  }
-}
 
 async function read(path: string, world: World): Promise<SealedKey> {
   const bytes =

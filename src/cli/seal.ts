@@ -1,20 +1,19 @@
 import { AppError } from '../base/errors.ts';
 import { limits } from '../base/limits.ts';
-import { type CredentialAddress, credentialAddress } from '../credentials/address.ts';
-import { credentialPath } from '../credentials/place.ts';
-import { shown } from '../jwe/compact.ts';
+import { credentialAddress } from '../credentials/address.ts';
 import { type Command, etcOption, parseCommandLine } from './command.ts';
+import { parsePinConfig } from './pin-config.ts';
 import { sealAs } from './sealing.ts';
+import { storeSecret } from './stored-secret.ts';
 import { knowingPin, pinFileOption } from './tpm-pin.ts';
-import type { World } from './world.ts';
 
 export const sealCommand: Command = {
   name: 'seal',
   summary: 'seal a secret from standard input: prints the sealed key',
   help: `usage: fetch-luks-key seal PIN CONFIG [-y] [--json] [--etc DIR]
                            < SECRET > SEALED-KEY
-       fetch-luks-key seal --credential UNIT/ID PIN CONFIG [-y] [--json]
-                           [--etc DIR] < SECRET
+       fetch-luks-key seal --credential UNIT/ID [--encrypted] PIN CONFIG [-y]
+                           [--json] [--etc DIR] < SECRET
 
 Seals standard input to a policy, in the calling convention and the format of
 'clevis encrypt'. All of standard input is the secret: a final newline counts.
@@ -42,6 +41,8 @@ Seals standard input to a policy, in the calling convention and the format of
                keep it as the secret of a service: DIR/credentials/UNIT/ID.jwe,
                in place of the one before; for foo@.service also that of its
                instances
+  --encrypted  as systemd's encrypted credential of this host, which systemd
+               itself authenticates, for 'credential install --encrypted'
   --tpm2-pin-file FILE
                the PIN, without the newline at its end; default: you are asked
   -y, --yes    trust a Tang server's keys without being asked
@@ -62,6 +63,7 @@ example:
       args,
       {
         credential: { type: 'string' },
+        encrypted: { type: 'boolean' },
         yes: { type: 'boolean', short: 'y' },
         json: { type: 'boolean' },
         ...etcOption,
@@ -71,8 +73,11 @@ example:
     );
     const world = knowingPin(base, values['tpm2-pin-file']);
     const [pin = '', configText = ''] = positionals;
-    const config = parseConfig('seal', configText);
+    const config = parsePinConfig('seal', configText);
     const address = values.credential === undefined ? null : credentialAddress(values.credential);
+    if (values.encrypted && address === null) {
+      throw new AppError('usage', 'seal: --encrypted: expected --credential UNIT/ID beside it');
+    }
     const most = address === null ? limits.keyBytes : limits.credentialBytes;
     using secret = await world.readStandardInput(most);
     if (secret.length === 0) {
@@ -81,38 +86,20 @@ example:
         hint: "for example: fetch-luks-key seal tpm2 '{}' < KEYFILE",
       });
     }
-    const sealing = { pin, config, etc: values.etc, trusting: values.yes ?? false };
-    const sealedKey = await sealAs('seal', sealing, secret, world);
+    const trusting = values.yes ?? false;
     if (address !== null) {
-      const path = keep(sealedKey, address, values.etc, world);
+      const form = values.encrypted ? 'encrypted' : 'plain';
+      const place = { etc: values.etc, address, form } as const;
+      const record = { pin, config: config as object };
+      const path = await storeSecret('seal', place, record, secret, null, trusting, world);
       if (values.json) world.print(`${JSON.stringify({ credential: values.credential, path, pin })}\n`);
       else world.say(`wrote ${path}`);
       return 0;
     }
+    const sealedKey = await sealAs('seal', { pin, config, etc: values.etc, trusting }, secret, world);
     // `clevis decrypt` ends with status 1 when a newline follows, although it has opened it.
     const newline = world.standardOutputIsTerminal() ? '\n' : '';
     world.print(values.json ? `${JSON.stringify({ 'sealed-key': sealedKey, pin })}\n` : sealedKey + newline);
     return 0;
   },
 };
-
-/** @returns the path of the file */
-function keep(sealedKey: string, { unit, credential }: CredentialAddress, etc: string, world: World): string {
-  const path = credentialPath(etc, unit, credential);
-  world.durable.makeFolder(path.slice(0, path.lastIndexOf('/')));
-  world.durable.replace(path, Buffer.from(sealedKey));
-  return path;
-}
-
-/** The JSON of a command's CONFIG. @throws AppError `bad-config` */
-export function parseConfig(command: string, text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch (cause) {
-    const reason = cause instanceof Error ? cause.message : String(cause);
-    throw new AppError('bad-config', `${command}: CONFIG: expected JSON, got ${shown(text)} (${reason})`, {
-      cause,
-      hint: "quote it for the shell: fetch-luks-key seal tpm2 '{}'",
-    });
-  }
-}

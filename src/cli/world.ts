@@ -28,6 +28,11 @@ export interface World extends HandlerWorld {
   /** @throws AppError `usage` when systemd passed no connection */
   takeConnection(): Connection;
   /**
+   * Every connection of the socket that systemd passed, until nobody asks any more.
+   * @throws AppError `usage` when systemd passed none; `unavailable`
+   */
+  serveAll(serve: (connection: Connection) => Promise<unknown>): Promise<void>;
+  /**
    * Asks a socket as systemd does: binds `address`, connects, shuts its writing side and reads to EOF.
    * @throws AppError `unavailable` (nobody listens), `refused` (not permitted), `stopped`
    */
@@ -43,6 +48,11 @@ export interface World extends HandlerWorld {
    * @throws AppError `refused` when there is no terminal, or the input ends; `stopped`
    */
   askPassphrase(question: string, hint: string): Promise<Secret>;
+  /**
+   * Lets a person change a secret in an editor, which sees it in memory alone.
+   * @throws AppError `refused` (the editor failed), `unavailable` (who is not root has no memory for it), `stopped`
+   */
+  edit(secret: Secret): Promise<Secret>;
   /** @throws AppError `refused` when there is no terminal, or the answer is no */
   confirm(lines: readonly string[], question: string): Promise<void>;
 }

@@ -4,6 +4,7 @@ import type { PinName } from '../pins/pin.ts';
 import type { Action } from './action.ts';
 import type { ServerSettings } from './server.ts';
 import type { SiteSettings } from './site.ts';
+import type { SocketSettings } from './socket.ts';
 
 /** The plain case: a volume whose key is the body of an HTTPS answer. */
 export interface UrlSettings {
@@ -37,6 +38,8 @@ export interface Config {
   /** null: this machine is no host of a site. */
   readonly site: SiteSettings | null;
   readonly volumes: ReadonlyMap<string, VolumeSettings>;
+  /** By the path that it is bound to; what is not listed serves what its unit is for. */
+  readonly sockets: ReadonlyMap<string, SocketSettings>;
   /** In this order; none by default. */
   readonly onRevoked: readonly Action[];
   readonly onLocked: readonly Action[];
@@ -47,6 +50,7 @@ export const emptyConfig: Config = {
   servers: new Map(),
   site: null,
   volumes: new Map(),
+  sockets: new Map(),
   onRevoked: [],
   onLocked: [],
 };

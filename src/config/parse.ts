@@ -5,6 +5,7 @@ import type { Path } from './document.ts';
 import type { Reader } from './reader.ts';
 import { isServerName, type ServerSettings, serverFields, serverSchema, serverSettings } from './server.ts';
 import { type SiteSettings, siteFields, siteProblems, siteSchema, siteSettings } from './site.ts';
+import { type SocketSettings, socketFields, socketSchema } from './socket.ts';
 import { type ConfigReading, readStrictly, rightOnly } from './strict-yaml.ts';
 import { contradictions, settingsOf, volumeFields, volumeSchema } from './volume.ts';
 
@@ -23,7 +24,7 @@ export function readConfig(text: string): ConfigReading<Config> {
 }
 
 function config(content: unknown, reader: Reader): Config {
-  const fields = ['servers', 'site', 'volumes', 'on-revoked', 'on-locked'];
+  const fields = ['servers', 'site', 'volumes', 'sockets', 'on-revoked', 'on-locked'];
   // A file of comments alone says as much as an absent one.
   if (content === null || !reader.isMapOf(content, fields, [])) return emptyConfig;
   const servers = members(reader, content, 'servers', server);
@@ -33,6 +34,7 @@ function config(content: unknown, reader: Reader): Config {
     servers,
     site: hosts,
     volumes: members(reader, content, 'volumes', (...one) => volume(...one, giveUpAfterMs)),
+    sockets: members(reader, content, 'sockets', socket),
     onRevoked: actions(reader, content, 'on-revoked'),
     onLocked: actions(reader, content, 'on-locked'),
   };
@@ -96,6 +98,11 @@ function volume(
   const together = contradictions(output);
   for (const { field, expected, got } of together) reader.wrong([...at, field], expected, got);
   return together.length === 0 ? settingsOf(output, giveUpAfterMs) : null;
+}
+
+function socket(reader: Reader, path: string, fields: unknown, at: Path): SocketSettings | null {
+  if (!path.startsWith('/')) reader.wrong(at, 'the absolute path of a socket', JSON.stringify(path));
+  return reader.isMapOf(fields, socketFields, at) ? reader.parsed(socketSchema, fields, at) : null;
 }
 
 function actions(

@@ -1,7 +1,23 @@
 import type { CredentialAddress } from './address.ts';
+import type { Form } from './place.ts';
 
-const INSTANCE = 'default';
-const SOCKET = `/run/fetch-luks-key/credentials/${INSTANCE}.sock`;
+/** A socket that services may ask, with the unit that makes it. */
+export interface CredentialSocket {
+  readonly unit: string;
+  readonly path: string;
+}
+
+/** A process for each connection. */
+export const ownProcessSocket: CredentialSocket = {
+  unit: 'fetch-luks-key-credential@default.socket',
+  path: '/run/fetch-luks-key/credentials/default.sock',
+};
+
+/** One process for all, whose death nobody answers for: for what systemd authenticates itself. */
+export const sharedSocket: CredentialSocket = {
+  unit: 'fetch-luks-key-encrypted.socket',
+  path: '/run/fetch-luks-key/encrypted.sock',
+};
 
 export interface DropIn {
   readonly folder: string;
@@ -10,19 +26,24 @@ export interface DropIn {
 }
 
 /** What makes systemd ask for a secret before it starts the service (systemd.exec(5), `LoadCredential=`). */
-export function dropInFor({ unit, credential }: CredentialAddress): DropIn {
+export function dropInFor(
+  { unit, credential }: CredentialAddress,
+  form: Form,
+  socket: CredentialSocket,
+): DropIn {
   const folder = `/etc/systemd/system/${unit}.d`;
+  const setting = form === 'plain' ? 'LoadCredential' : 'LoadCredentialEncrypted';
   return {
     folder,
     path: `${folder}/50-fetch-luks-key-${credential}.conf`,
     text: `# Written by: fetch-luks-key credential install ${unit} ${credential}
 
 [Unit]
-Wants=fetch-luks-key-credential@${INSTANCE}.socket
-After=fetch-luks-key-credential@${INSTANCE}.socket
+Wants=${socket.unit}
+After=${socket.unit}
 
 [Service]
-LoadCredential=${credential}:${SOCKET}
+${setting}=${credential}:${socket.path}
 # Whatever happens, not without it.
 ExecStartPre=/usr/bin/test -s %d/${credential}
 `,

@@ -50,7 +50,7 @@ export function credentialsBySystemd(runner: Runner): Credentials {
     runner.run(SYSTEMD_CREDS, [...args, '-', '-'], {
       stdin,
       timeoutMs: limits.tpmToolTimeoutMs,
-      maxOutputBytes: limits.childOutputBytes,
+      maxOutputBytes: limits.sealedKeyBytes,
       signal,
     });
   return {

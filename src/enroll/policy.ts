@@ -111,13 +111,21 @@ export function asOptions({ tpm2, remotes, tangs, require: required }: PinChoice
 
 /** The same policy, whose Tang servers are known by the keys that were trusted at sealing: nobody is asked again. */
 export function withThumbprints(policy: Policy, sealedKey: string): Policy {
+  return { ...policy, config: withSigners(policy.config, sealedKey) };
+}
+
+/** The same for a pin's configuration, as `seal` takes it. */
+export function withSigners(config: object, sealedKey: string): object {
   const signers = tangSigners(sealedKey);
-  const known = (config: object): object => {
-    if ('url' in config) return { url: config.url, thp: signers.get(String(config.url)) };
-    if (!('pins' in config)) return config;
-    const { pins } = config as { pins: Record<string, object[]> };
-    const all = Object.entries(pins).map(([pin, configs]) => [pin, configs.map(known)]);
-    return { ...config, pins: Object.fromEntries(all) };
+  const known = (one: object): object => {
+    if ('url' in one) return { url: one.url, thp: signers.get(String(one.url)) };
+    if (!('pins' in one)) return one;
+    const { pins } = one as { pins: Record<string, object | object[]> };
+    const all = Object.entries(pins).map(([pin, own]) => [
+      pin,
+      Array.isArray(own) ? own.map(known) : known(own),
+    ]);
+    return { ...one, pins: Object.fromEntries(all) };
   };
-  return { ...policy, config: known(policy.config) };
+  return known(config);
 }

@@ -2,17 +2,17 @@ import { AppError } from '../base/errors.ts';
 import { limits } from '../base/limits.ts';
 import type { Files } from '../base/ports.ts';
 import type { Secret } from '../base/secret.ts';
-import { loadConfig } from '../config/load.ts';
-import { credentialPath, templateOf } from '../credentials/place.ts';
+import type { Config } from '../config/config.ts';
+import { placesOf } from '../credentials/place.ts';
 import { parseSealedKey } from '../pins/table.ts';
 import { keyServersOf } from '../remote/key-servers.ts';
 import type { HandlerWorld } from './handle.ts';
 import type { Located } from './locate.ts';
 import { type OpenedKey, openKey } from './open.ts';
 import { keepTrying } from './patience.ts';
-import type { Request } from './request.ts';
+import type { Served } from './serves.ts';
 
-export type CredentialRequest = Extract<Request, { kind: 'credential' }>;
+export type CredentialRequest = Extract<Served, { kind: 'credential' }>;
 
 /** Unlike a volume, a service can be started again: it is told no before systemd's own patience ends (90 s). */
 const patienceWithServices = {
@@ -27,13 +27,14 @@ const patienceWithServices = {
  */
 export async function credentialFor(
   request: CredentialRequest,
+  config: Config,
   etc: string,
   world: HandlerWorld,
   signal: AbortSignal,
   leftovers: Promise<unknown>[],
   patience = keepTrying,
 ): Promise<OpenedKey> {
-  const servers = await keyServersOf(await loadConfig(world.files, etc), world.serverWorld);
+  const servers = await keyServersOf(config, world.serverWorld);
   const located = await locateCredential(request, etc, world.files);
   const attempt = patience(
     world.clock,
@@ -45,15 +46,13 @@ export async function credentialFor(
   return openKey(located, attempt, { ...world, servers, askPin }, signal, leftovers);
 }
 
-/** ETC/credentials/UNIT/CREDENTIAL.jwe; of an instance that has none, its template's. */
+/** ETC/credentials/UNIT/CREDENTIAL.jwe and the like; of an instance that has none, its template's. */
 async function locateCredential(
-  { unit, credential }: CredentialRequest,
+  { unit, credential, forms }: CredentialRequest,
   etc: string,
   files: Files,
 ): Promise<Located> {
-  const template = templateOf(unit);
-  const own = credentialPath(etc, unit, credential);
-  const places = template === null ? [own] : [own, credentialPath(etc, template, credential)];
+  const places = placesOf(etc, { unit, credential }, forms);
   for (const path of places) {
     const file = await files.read(path, limits.sealedKeyBytes);
     if (file === null) continue;
@@ -72,7 +71,7 @@ async function locateCredential(
     'unknown-volume',
     `no sealed key for ${unit}/${credential}: no ${places.join(', no ')}`,
     {
-      hint: `fetch-luks-key seal --credential ${unit}/${credential} tpm2 '{}' < SECRET`,
+      hint: `fetch-luks-key seal --credential ${unit}/${credential}${forms.includes('plain') ? '' : ' --encrypted'} tpm2 '{}' < SECRET`,
     },
   );
 }

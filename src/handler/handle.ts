@@ -3,19 +3,20 @@ import { AppError, asAppError, failureLine } from '../base/errors.ts';
 import { limits } from '../base/limits.ts';
 import type { VolumeName } from '../base/names.ts';
 import type { Clock, Connection, Files, Http, Logger, PinAsker, Random } from '../base/ports.ts';
-import { settingsFor } from '../config/config.ts';
+import { type Config, settingsFor } from '../config/config.ts';
 import { loadConfig } from '../config/load.ts';
 import type { Credentials } from '../creds/credentials.ts';
 import { keyServersOf } from '../remote/key-servers.ts';
 import type { ServerWorld } from '../remote/server-world.ts';
 import type { Tpm } from '../tpm/tpm.ts';
 import { type LeaveProof, leaveProofs } from './alive.ts';
-import { type CredentialRequest, credentialFor, verifyCredential } from './credential.ts';
+import { credentialFor, verifyCredential } from './credential.ts';
 import { locate, type Places } from './locate.ts';
 import { type OpenedKey, openKey } from './open.ts';
 import { keepTrying } from './patience.ts';
 import { refuse } from './reply.ts';
 import { parseRequest, type Request, refusalFor } from './request.ts';
+import { mustBeTrusted, servedOn } from './serves.ts';
 import { verify } from './verify.ts';
 
 export interface HandlerWorld {
@@ -52,12 +53,15 @@ export async function handle(
   try {
     const request = parseRequest(connection.peerAddress);
     subject = subjectOf(request);
-    const served = servedOn(connection, request);
+    mustBeTrusted(connection);
+    const places = placesOf();
     const signal = AbortSignal.any([stop, client.gone]);
+    const config = await unlessAborted(loadConfig(world.files, places.etc), signal);
+    const served = servedOn(connection, request, config);
     opening =
       served.kind === 'volume'
-        ? keyFor(served.volume, placesOf(), world, signal, leftovers)
-        : credentialFor(served, placesOf().etc, world, signal, leftovers);
+        ? volumeKey(served.volume, config, places, world, signal, leftovers)
+        : credentialFor(served, config, places.etc, world, signal, leftovers);
     using key = await unlessAborted(opening, signal);
     if (served.kind === 'volume') verify(key.secret, served.volume);
     else verifyCredential(key.secret, served);
@@ -69,7 +73,9 @@ export async function handle(
   } catch (thrown) {
     const error = decisive(thrown, client.gone, stop);
     // Who was aborted may still be cleaning up, or come with a key after all.
-    if (opening !== null) leftovers.push(opening.then((late) => late[Symbol.dispose]()));
+    const dispose = (late: OpenedKey) => late[Symbol.dispose]();
+    // Handled at once: one process may serve others, and a rejection that nobody has looked at yet would end it.
+    if (opening !== null) leftovers.push(opening.then(dispose, () => {}));
     // A client that is gone, or did not read the key, does not read a refusal either.
     await refuse(connection, refusalFor(connection.peerAddress), world.random).catch(() => {});
     const log = error.exitStatus === 4 ? world.journal.warning : world.journal.error;
@@ -90,20 +96,6 @@ async function allSettled(leftovers: readonly Promise<unknown>[]): Promise<void>
   }
 }
 
-type Served = Extract<Request, { kind: 'volume' }> | CredentialRequest;
-
-/**
- * A secret goes only where a handler that dies is spoken for: cut off, systemd starts the service with what it has got.
- * @throws AppError `refused` for whom and what this socket does not serve
- */
-function servedOn({ peer, peerIsTrusted, isStandardInput }: Connection, request: Request): Served {
-  if (!peerIsTrusted) {
-    throw new AppError('refused', `process ${peer.pid} of user ${peer.uid} may not ask for keys`);
-  }
-  if (request.kind === (isStandardInput ? 'credential' : 'volume')) return request as Served;
-  throw notServed(request);
-}
-
 /**
  * The whole way to a volume's key, before the last look at it.
  * @param leftovers receives what is still cleaning up when the key is there
@@ -118,6 +110,18 @@ export async function keyFor(
   patience = keepTrying,
 ): Promise<OpenedKey> {
   const config = await loadConfig(world.files, places.etc);
+  return await volumeKey(volume, config, places, world, signal, leftovers, patience);
+}
+
+async function volumeKey(
+  volume: VolumeName,
+  config: Config,
+  places: Places,
+  world: HandlerWorld,
+  signal: AbortSignal,
+  leftovers: Promise<unknown>[],
+  patience = keepTrying,
+): Promise<OpenedKey> {
   const settings = settingsFor(config, volume);
   const servers = await keyServersOf(config, world.serverWorld);
   const attempt = patience(world.clock, world.random, settings, (leftover) => void leftovers.push(leftover));
@@ -144,26 +148,6 @@ function decisive(thrown: unknown, gone: AbortSignal, stop: AbortSignal): AppErr
 
 function subjectOf(request: Request): string {
   return request.kind === 'credential' ? `${request.unit}/${request.credential}` : request.volume;
-}
-
-function notServed(request: Request): AppError {
-  if (request.kind === 'credential') {
-    return new AppError('refused', 'this socket serves volumes, not service credentials', {
-      hint: 'LoadCredential= should name /run/fetch-luks-key/credentials/default.sock',
-    });
-  }
-  if (request.kind === 'volume') {
-    return new AppError('refused', 'this socket serves service credentials, not volumes', {
-      hint: '/etc/crypttab should name /run/fetch-luks-key/default.sock',
-    });
-  }
-  return new AppError(
-    'refused',
-    `a blob for ${request.token} was asked for, and only plain keys are served`,
-    {
-      hint: `remove ${request.token.split('-')[0]}-… options from the volume's line in /etc/crypttab`,
-    },
-  );
 }
 
 /** Looks now and then whether the client is still there: its early SHUT_WR hides its close from `net`. */

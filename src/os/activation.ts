@@ -3,7 +3,7 @@ import systemdSocket from 'systemd-socket';
 import { AppError } from '../base/errors.ts';
 import type { Connection } from '../base/ports.ts';
 import { connectionOn } from './connection.ts';
-import { peerCredentials, peerName } from './libc.ts';
+import { peerName } from './libc.ts';
 
 /**
  * Takes the one connection that `Accept=yes` passed. As standard input (systemd.exec(5), `StandardInput=socket`) it
@@ -13,7 +13,8 @@ import { peerCredentials, peerName } from './libc.ts';
  */
 export function takeConnection(environment: NodeJS.ProcessEnv): Connection {
   const { LISTEN_PID: pid, LISTEN_FDS: count } = environment;
-  if (pid === undefined && count === undefined && isNamedPeer()) return connection(0, environment);
+  if (pid === undefined && count === undefined && isNamedPeer())
+    return connection(0, 'standard-input', environment);
   if (pid !== String(process.pid) || count !== '1') {
     throw new AppError(
       'usage',
@@ -25,14 +26,14 @@ export function takeConnection(environment: NodeJS.ProcessEnv): Connection {
   }
   const passed = systemdSocket(0);
   if (passed === null) throw new AppError('usage', 'handle: systemd passed no connection');
-  return connection(passed.fd, environment);
+  return connection(passed.fd, 'descriptor', environment);
 }
 
 /** Other programs give their children unnamed sockets as standard input. */
 const isNamedPeer = () => fstatSync(0).isSocket() && peerName(0).length > 0;
 
-function connection(fd: number, environment: NodeJS.ProcessEnv): Connection {
-  return connectionOn(fd, remoteAddress(environment) ?? peerName(fd), peerCredentials(fd));
+function connection(fd: number, way: Connection['way'], environment: NodeJS.ProcessEnv): Connection {
+  return connectionOn(fd, way, remoteAddress(environment) ?? peerName(fd));
 }
 
 /**

@@ -1,25 +1,33 @@
 import { Socket } from 'node:net';
 import { AppError } from '../base/errors.ts';
 import type { Connection } from '../base/ports.ts';
-import { hungUp } from './libc.ts';
+import { hungUp, ownName, peerCredentials } from './libc.ts';
 
+/**
+ * @param accepted Node's own socket of it; else the first answer makes one, as descriptor `fd` alone costs less
+ * @throws AppError `bad-request` when it is no AF_UNIX connection
+ */
 export function connectionOn(
   fd: number,
+  way: Connection['way'],
   peerAddress: Buffer,
-  peer: { readonly pid: number; readonly uid: number },
+  accepted: Socket | null = null,
 ): Connection {
   let begun = false;
+  const peer = peerCredentials(fd);
+  const path = ownName(fd);
   return {
     peerAddress,
     peer,
-    isStandardInput: fd === 0,
+    socketPath: path.at(0) === 0 ? '' : path.toString(),
+    way,
     peerIsTrusted: peer.uid === 0 || peer.uid === process.getuid?.(),
-    isGone: () => hungUp(fd),
+    isGone: () => accepted?.destroyed === true || hungUp(fd),
     async send(bytes, timeoutMs) {
       // The descriptor goes with the first answer, whole or not.
       if (begun) throw new AppError('stopped', 'an answer was begun already');
       begun = true;
-      await send(fd, bytes, timeoutMs);
+      await send(accepted ?? writingSocket(fd), bytes, timeoutMs);
     },
   };
 }
@@ -28,9 +36,12 @@ export function connectionOn(
  * systemd's client shuts its writing side at once, so reading gives EOF immediately: with `allowHalfOpen: false`
  * Node would then close our side too, before a byte is written. Hence true, and not readable at all.
  */
-function send(fd: number, bytes: Uint8Array, timeoutMs: number): Promise<void> {
+function writingSocket(fd: number): Socket {
+  return new Socket({ fd, allowHalfOpen: true, readable: false, writable: true });
+}
+
+function send(socket: Socket, bytes: Uint8Array, timeoutMs: number): Promise<void> {
   const { promise, resolve, reject } = Promise.withResolvers<void>();
-  const socket = new Socket({ fd, allowHalfOpen: true, readable: false, writable: true });
   const fail = (what: string, cause?: Error) => {
     reject(new AppError('stopped', `the client ${what} before the whole answer was written`, { cause }));
     socket.destroy();

@@ -14,6 +14,7 @@ const { functions: libc } = dlopen(null, {
   flock: { arguments: ['i32', 'i32'], return: 'i32' },
   poll: { arguments: ['pointer', 'u64', 'i32'], return: 'i32' },
   getpeername: { arguments: ['i32', 'pointer', 'pointer'], return: 'i32' },
+  getsockname: { arguments: ['i32', 'pointer', 'pointer'], return: 'i32' },
   _exit: { arguments: ['i32'], return: 'void' },
   socket: { arguments: ['i32', 'i32', 'i32'], return: 'i32' },
   bind: { arguments: ['i32', 'pointer', 'u32'], return: 'i32' },
@@ -105,13 +106,25 @@ export function hungUp(fd: number): boolean {
  * @throws AppError `bad-request` when `fd` is no connection, or one of another family
  */
 export function peerName(fd: number): Buffer {
+  return unixName('getpeername', fd);
+}
+
+/**
+ * The name that an AF_UNIX socket is bound to itself (getsockname(2), unix(7)): that of the socket which it was accepted
+ * from. Returns and throws as `peerName`.
+ */
+export function ownName(fd: number): Buffer {
+  return unixName('getsockname', fd);
+}
+
+function unixName(call: 'getpeername' | 'getsockname', fd: number): Buffer {
   const AF_UNIX = 1;
   // struct sockaddr_un: sa_family_t, then up to 108 bytes of sun_path.
   const address = Buffer.alloc(2 + 108);
   const length = Buffer.alloc(4);
   length.writeUInt32LE(address.length);
-  if (libc.getpeername(fd, getRawPointer(address), getRawPointer(length)) !== 0) {
-    throw failed(`getpeername of descriptor ${fd}`, 'bad-request', getInt32(errnoLocation));
+  if (libc[call](fd, getRawPointer(address), getRawPointer(length)) !== 0) {
+    throw failed(`${call} of descriptor ${fd}`, 'bad-request', getInt32(errnoLocation));
   }
   const family = address.readUInt16LE(0);
   if (family !== AF_UNIX) {

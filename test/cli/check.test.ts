@@ -204,6 +204,7 @@ t.test('secrets of services, commitments, and what is nested', async (t) => {
     writeFileSync(`${place.etc}/${path}`, text);
   };
   put('credentials/db.service/password.jwe', sealed);
+  put('credentials/db.service/password.json', '{}');
   put('commitments/data', `0b1c ${Buffer.alloc(32).toString('base64url')}\n`);
   t.strictSame(await findings(place), []);
   put('credentials/db.service/broken.jwe', 'x');

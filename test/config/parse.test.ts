@@ -187,7 +187,7 @@ t.test('fields that need url', (t) => {
 t.test('the file as a whole', (t) => {
   const wrong: Record<string, RegExp> = {
     'volume: {}':
-      /^1 volume: expected one of the keys servers, site, volumes, on-revoked, on-locked, got "volume"$/,
+      /^1 volume: expected one of the keys servers, site, volumes, sockets, on-revoked, on-locked, got "volume"$/,
     'volumes:\n': /^1 volumes: expected a map, got nothing$/,
     '- a': /^1 expected a map, got a list$/,
     'volumes: { "a/b": {} }': /^1 volumes\["a\/b"\]: volume name "a\/b": expected 1 to 78 bytes/,
@@ -317,16 +317,40 @@ server: {}
   t.end();
 });
 
+t.test('sockets', (t) => {
+  const serving = (path: string, serve: string) => readConfig(`sockets: { ${path}: { serve: ${serve} } }`);
+  const { config, problems } = serving('/run/x.sock', '[volumes, encrypted-credentials]');
+  t.strictSame(problems, []);
+  t.strictSame(config?.sockets.get('/run/x.sock'), { serve: ['volumes', 'encrypted-credentials'] });
+  const wrong: readonly [string, string, RegExp][] = [
+    [
+      '/x',
+      '[secrets]',
+      /serve\[0\]: expected one of volumes, credentials, encrypted-credentials, got "secrets"/,
+    ],
+    ['/x', '[]', /serve: expected a list of volumes, credentials/],
+    ['/x', 'volumes', /serve: expected a list of volumes, credentials/],
+    ['x.sock', '[volumes]', /expected the absolute path of a socket, got "x\.sock"/],
+  ];
+  for (const [path, serve, said] of wrong) t.match(serving(path, serve).problems[0]?.message, said, serve);
+  t.match(readConfig('sockets: { /x: {} }').problems[0]?.message, /sockets.*serve: expected a list/);
+  t.match(readConfig('sockets: { /x: { kinds: [] } }').problems[0]?.message, /one of the keys serve/);
+  t.end();
+});
+
 t.test('the example in etc/ is right, and so is all that it comments out', (t) => {
   const text = readFileSync(new URL('../../etc/config.yaml.example', import.meta.url), 'utf8');
   t.strictSame(readConfig(text).problems, []);
-  const uncommented = text.replaceAll(/^#( *(?:- |[a-z-]+:))/gm, '$1');
+  const uncommented = text.replaceAll(/^#( *(?:- |[a-z-]+:|\/\S+:))/gm, '$1');
   t.not(uncommented, text);
   const { config, problems } = readConfig(uncommented);
   t.strictSame(problems, []);
   t.ok((config?.volumes.size ?? 0) >= 4);
   t.equal(config?.volumes.get('data')?.waitForAllowMs, 3_600_000);
   t.strictSame([...(config?.servers.keys() ?? [])], ['home']);
+  t.strictSame(config?.sockets.get('/run/fetch-luks-key/credentials/default.sock'), {
+    serve: ['credentials'],
+  });
   t.strictSame(config?.onLocked, [{ run: ['/usr/local/sbin/tell-somebody', 'locked'] }]);
   t.strictSame(config?.onRevoked, ['suspend', 'poweroff']);
   t.end();

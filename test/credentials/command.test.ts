@@ -18,7 +18,7 @@ t.test('what is sealed for a unit is served to it', async (t) => {
     const { status, stdout, stderr } = await sealAs(stage.etc, 'nginx.service/tls-key', secret);
     const folder = `${stage.etc}/credentials/nginx.service`;
     t.strictSame([status, stdout, stderr], [0, '', `wrote ${folder}/tls-key.jwe\n`]);
-    t.strictSame(readdirSync(folder), ['tls-key.jwe'], 'nothing is left beside it');
+    t.strictSame(readdirSync(folder), ['tls-key.json', 'tls-key.jwe'], 'with how it was sealed');
     t.equal(statSync(`${folder}/tls-key.jwe`).mode & 0o777, 0o600);
     await stage.shows(t, 'asked', Buffer.from('\x001a/unit/nginx.service/tls-key'), {
       status: 0,
@@ -29,6 +29,25 @@ t.test('what is sealed for a unit is served to it', async (t) => {
   const { stdout } = await sealAs(stage.etc, 'a@.service/x', 'secret', '--json');
   const path = `${stage.etc}/credentials/a@.service/x.jwe`;
   t.strictSame(JSON.parse(stdout), { credential: 'a@.service/x', path, pin: 'tang' });
+});
+
+t.test('a secret that is not there is neither edited nor rotated', async (t) => {
+  const etc = t.testdir({ credentials: { 'a.service': { 'broken.jwe': 'a.b.c' } } });
+  const run = (...args: string[]) => fetchLuksKey(['credential', ...args, '--etc', etc]);
+  for (const action of ['edit', 'rotate']) {
+    const none = await run(action, 'a.service', 'none');
+    fails(
+      t,
+      'none',
+      none,
+      3,
+      /^nothing is sealed for a\.service\/none \(hint: fetch-luks-key credential list/,
+    );
+    fails(t, 'no unit', await run(action, 'a', 'none'), 2, /expected UNIT\.service\/ID, got "a\/none"/);
+    const broken = await run(action, 'a.service', 'broken', 'tang', config);
+    fails(t, 'broken', broken, 6, /broken\.jwe: sealed key: expected five parts/);
+    fails(t, 'no JSON', await run(action, 'a.service', 'broken', 'tang', '{'), 3, /CONFIG: expected JSON/);
+  }
 });
 
 t.test('a secret that no service could get is not sealed', async (t) => {
@@ -77,7 +96,21 @@ t.test('a unit is made to ask, and to fail without', async (t) => {
   t.match(text, /^ExecStartPre=\/usr\/bin\/test -s %d\/tls$/m);
   t.match(text, /^After=fetch-luks-key-credential@default\.socket$/m);
 
-  t.equal((await sealAs(etc, 'pg@.service/tls', 'secret')).status, 0);
+  const dropIn = () => readFileSync(`${folder}/pg@.service.d/50-fetch-luks-key-tls.conf`, 'utf8');
+  const strict = await run('install', 'pg@.service', 'tls', '--encrypted');
+  t.match(strict.stderr, /^next: fetch-luks-key seal --credential pg@\.service\/tls --encrypted PIN CONFIG/m);
+  t.match(dropIn(), /^LoadCredentialEncrypted=tls:\/run\/fetch-luks-key\/credentials\/default\.sock$/m);
+  t.equal((await run('install', 'pg@.service', 'tls', '--shared')).status, 0);
+  t.match(dropIn(), /^LoadCredentialEncrypted=tls:\/run\/fetch-luks-key\/encrypted\.sock$/m);
+  t.match(dropIn(), /^After=fetch-luks-key-encrypted\.socket$/m);
+  mkdirSync(`${etc}/credentials.encrypted/pg@.service`, { recursive: true });
+  writeFileSync(`${etc}/credentials.encrypted/pg@.service/tls.jwe`, '');
+  t.equal((await run('install', 'pg@.service', 'tls')).status, 0);
+  t.match(dropIn(), /^LoadCredentialEncrypted=/m, 'as it was sealed');
+
+  t.equal((await sealAs(etc, 'pg@.service/tls', 'secret')).status, 0, 'takes the place of the other');
+  t.equal((await run('install', 'pg@.service', 'tls')).status, 0);
+  t.match(dropIn(), /^LoadCredential=/m);
   t.equal((await sealAs(etc, 'a.service/x', 'secret')).status, 0);
   const right = await run('list');
   t.equal(right.status, 0);
@@ -95,6 +128,17 @@ t.test('a unit is made to ask, and to fail without', async (t) => {
       { unit: 'pg@.service', credential: 'tls', installed: true },
     ],
   });
-  for (const args of [['install', 'pg', 'x'], ['install', 'pg.service'], ['steal'], ['list', 'x']])
+  for (const args of [
+    ['install', 'pg', 'x'],
+    ['install', 'pg.service'],
+    ['install', 'pg.service', 'x', 'tang', '{}'],
+    ['install', 'pg.service', 'x', '--json'],
+    ['rotate', 'pg.service'],
+    ['rotate', 'pg.service', 'x', 'tang'],
+    ['edit', 'pg.service', 'x', '--shared'],
+    ['list', '--encrypted'],
+    ['steal'],
+    ['list', 'x'],
+  ])
     t.equal((await run(...args)).status, 2, args.join(' '));
 });

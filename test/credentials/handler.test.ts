@@ -52,9 +52,13 @@ t.test('a refusal is more than systemd takes', async (t) => {
     [
       'a.service/none',
       3,
-      /^a\.service\/none: no sealed key .*: no \S+\/credentials\/a\.service\/none\.jwe \(hint: .*--credential/,
+      /^a\.service\/none: no sealed key .*: no \S+\/credentials\/a\.service\/none\.jwe, no \S+ \(hint: .*--credential/,
     ],
-    ['a@b.service/x', 3, /: no \S+\/a@b\.service\/x\.jwe, no \S+\/a@\.service\/x\.jwe/],
+    [
+      'a@b.service/x',
+      3,
+      /: no \S+\/credentials\/a@b\.service\/x\.jwe, .*no \S+\/credentials\/a@\.service\/x\.jwe/,
+    ],
     ['@.service/x', 3, /no sealed key/],
     ['a.service/empty', 6, /expected 1 to 1048575 bytes, got 0/],
     ['a.service/long', 6, /expected 1 to 1048575 bytes, got 1048576/],
@@ -81,5 +85,47 @@ t.test('each socket serves its own kind', async (t) => {
     status: 4,
     line: /^a\.service\/tls: this socket serves volumes, not service credentials \(hint: LoadCredential=/,
     gets: 'over-long',
+  });
+});
+
+t.test('config.yaml says what a socket serves', async (t) => {
+  const stage = await stageFor(t);
+  stage.keep('a.service', 'x', await sealed('one'));
+  mkdirSync(`${stage.etc}/credentials.encrypted/a.service`, { recursive: true });
+  writeFileSync(`${stage.etc}/credentials.encrypted/a.service/y.jwe`, await sealed('two'));
+  const serving = (...serve: string[]) => stage.configure({ sockets: { [stage.path]: { serve } } });
+
+  stage.configure({ sockets: { '/run/another.sock': { serve: ['volumes'] } } });
+  await stage.shows(t, 'not listed', asked('a.service/x'), delivered('a.service/x', 'one'));
+  serving('credentials');
+  await stage.shows(t, 'listed', asked('a.service/x'), delivered('a.service/x', 'one'));
+  await stage.shows(t, 'another form', asked('a.service/y'), {
+    status: 3,
+    line: /no sealed key/,
+    gets: 'over-long',
+  });
+  serving('encrypted-credentials');
+  await stage.shows(t, 'encrypted', asked('a.service/y'), delivered('a.service/y', 'two'));
+  await stage.shows(t, 'plain', asked('a.service/x'), {
+    status: 3,
+    line: /no sealed key .*: no \S+\/credentials\.encrypted\/a\.service\/x\.jwe \(hint: .* --encrypted /,
+    gets: 'over-long',
+  });
+  serving('volumes');
+  await stage.shows(t, 'what would not be safe', asked('a.service/x'), {
+    status: 3,
+    line: /^a\.service\/x: sockets\.\S+\.serve: volumes may not go there \(hint: /,
+    gets: 'over-long',
+  });
+
+  const volumes = await setStage(t);
+  volumes.put('data', await sealed('of a volume'));
+  mkdirSync(`${volumes.etc}/credentials.encrypted/a.service`, { recursive: true });
+  writeFileSync(`${volumes.etc}/credentials.encrypted/a.service/y.jwe`, await sealed('two'));
+  volumes.configure({ sockets: { [volumes.path]: { serve: ['encrypted-credentials'] } } });
+  await volumes.shows(t, 'instead of volumes', asked('a.service/y'), delivered('a.service/y', 'two'));
+  await volumes.shows(t, 'no volumes', 'data', {
+    status: 4,
+    line: /^data: this socket serves encrypted service credentials, not volumes \(hint: config\.yaml says so/,
   });
 });

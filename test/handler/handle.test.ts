@@ -13,7 +13,8 @@ function connectionFrom(name: string, over: Partial<Connection> = {}) {
   const connection: Connection = {
     peerAddress: Buffer.from(`\0${name}`),
     peer: { pid: 7, uid: 0 },
-    isStandardInput: false,
+    socketPath: '',
+    way: 'descriptor',
     peerIsTrusted: true,
     isGone: () => false,
     send: async (bytes) => void sent.push(Buffer.from(bytes)),

@@ -4,8 +4,6 @@ import t, { type Test } from 'tap';
 import { connectionOn } from '../../src/os/connection.ts';
 import { connectFrom } from '../../src/os/libc.ts';
 
-const peer = { pid: process.pid, uid: 0 };
-
 /** A connection of ours, and its other end, which reads nothing until it is told to. */
 async function pair(t: Test) {
   const path = `/tmp/flk-connection-${process.pid}.sock`;
@@ -16,7 +14,7 @@ async function pair(t: Test) {
   const [client] = await accepted;
   server.close();
   t.teardown(() => client.destroy());
-  return { connection: connectionOn(fd, Buffer.alloc(0), peer), client };
+  return { connection: connectionOn(fd, 'descriptor', Buffer.alloc(0)), client };
 }
 
 t.test('the client gets every byte, and then the end', async (t) => {
