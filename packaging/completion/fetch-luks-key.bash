@@ -45,7 +45,7 @@ _fetch_luks_key() {
   credential:*) ((COMP_CWORD > 2)) || _fetch_luks_key_words 'list install edit rotate' "$begun" ;;
   import-credential:-*)
     _fetch_luks_key_words '--name --credential --encrypted --back --with-key --tpm2-pcrs --not-after --tpm2-pin-file --yes
-      --etc --help' "$begun"
+      --json --etc --help' "$begun"
     ;;
   import-credential:*) _fetch_luks_key_files -f "$begun" ;;
   seal:*) ((COMP_CWORD > 2)) || _fetch_luks_key_words 'tpm2 tang remote systemd-creds sss' "$begun" ;;

@@ -23,6 +23,7 @@ const options = {
   'tpm2-pcrs': { type: 'string' },
   'not-after': { type: 'string' },
   yes: { type: 'boolean', short: 'y' },
+  json: { type: 'boolean' },
 } as const;
 
 type Values = ReturnType<typeof parseCommandLine<typeof options>>['values'];
@@ -32,10 +33,11 @@ export const importCredentialCommand: Command = {
   summary: 'systemd’s encrypted credential into a sealed key, and back',
   help: `usage: fetch-luks-key import-credential FILE PIN CONFIG [--name NAME]
                              [--credential UNIT/ID [--encrypted]] [-y]
-                             [--etc DIR] > SEALED-KEY
+                             [--json] [--etc DIR] > SEALED-KEY
        fetch-luks-key import-credential --back SEALED-KEY --name NAME
                              [--with-key KEY] [--tpm2-pcrs LIST]
-                             [--not-after TIME] [--etc DIR] > CREDENTIAL
+                             [--not-after TIME] [--json] [--etc DIR]
+                             > CREDENTIAL
 
 Has systemd-creds(1) decrypt a credential, and seals what is in it to another
 policy, as 'seal' does; or the other way round. The secret is in memory alone. A
@@ -54,6 +56,8 @@ refused. FILE and SEALED-KEY are - for standard input.
                    the PIN of the TPM's key, - for standard input; default: you
                    are asked
   -y, --yes        trust a Tang server's keys without being asked
+  --json           print {"sealed-key" or "path", "pin"}; with --back
+                   {"credential", "name"}
   --etc DIR        default /etc/fetch-luks-key
 
 example:
@@ -102,12 +106,15 @@ async function onward(
     );
   }
   if (address === null) {
-    world.print(await sealAs('import-credential', { pin, config, etc, trusting }, secret, world));
+    const sealedKey = await sealAs('import-credential', { pin, config, etc, trusting }, secret, world);
+    world.print(values.json ? `${JSON.stringify({ 'sealed-key': sealedKey, pin })}\n` : sealedKey);
     return 0;
   }
   const place = { etc, address, form: values.encrypted ? 'encrypted' : 'plain' } as const;
   const record = { pin, config: config as object };
-  world.say(`wrote ${await storeSecret('import-credential', place, record, secret, null, trusting, world)}`);
+  const kept = await storeSecret('import-credential', place, record, secret, null, trusting, world);
+  if (values.json) world.print(`${JSON.stringify({ path: kept, pin })}\n`);
+  else world.say(`wrote ${kept}`);
   return 0;
 }
 
@@ -123,7 +130,9 @@ async function back(path: string, values: Values, world: SealingWorld): Promise<
   }
   const text = (await input(path, world)).toString('latin1');
   using secret = await open(text, path, values.etc, world);
-  world.print(await world.credentials.encrypt(secret, { name, key, pcrs, notAfter }, world.signal));
+  const credential = await world.credentials.encrypt(secret, { name, key, pcrs, notAfter }, world.signal);
+  const json = () => `${JSON.stringify({ credential: credential.toString('latin1'), name })}\n`;
+  world.print(values.json ? json() : credential);
   return 0;
 }
 

@@ -59,6 +59,8 @@ t.test('there and back', async (t) => {
   const kept = await command([path, 'tang', config, '--credential', 'nginx.service/key']);
   t.strictSame([kept.status, kept.stdout], [0, ''], kept.stderr);
   t.equal((await fetchLuksKey(['open', `${folder}/etc/credentials/nginx.service/key.jwe`])).stdout, SECRET);
+  const json = await command([path, 'tang', config, '--json']);
+  t.strictSame(Object.keys(JSON.parse(json.stdout)), ['sealed-key', 'pin']);
   const encrypted = await command([path, 'tang', config, '--credential', 'nginx.service/key', '--encrypted']);
   t.equal(encrypted.status, 0, encrypted.stderr);
   const inner = await fetchLuksKey(['open', `${folder}/etc/credentials.encrypted/nginx.service/key.jwe`]);
