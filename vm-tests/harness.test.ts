@@ -2,6 +2,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { HarnessError } from './harness/command.ts';
 import { bootContainer } from './harness/container.ts';
 import { type Guest, plainGuest } from './harness/guest.ts';
+import { MULTI_USER } from './harness/journal.ts';
 import { type Stage, scenario } from './harness/scenario.ts';
 
 /** Guests that go wrong as no scenario expects: the harness says which one, and where the log is, and is never green. */
@@ -15,6 +16,14 @@ const withUnit = (start: string): Guest => ({
   files: { '/etc/systemd/system/wrecker.service': unit(start) },
   watchdogSeconds: 10,
 });
+
+/** Does not heed the signal, until systemd loses patience. */
+const STAYS = `[Service]
+ExecStart=/bin/sh -c 'trap "" TERM; while :; do sleep 1; done'
+TimeoutStopSec=2
+[Install]
+WantedBy=multi-user.target
+`;
 
 async function faultOf(stage: Stage, guest: Guest): Promise<HarnessError | null> {
   try {
@@ -31,6 +40,14 @@ const CASES: Readonly<Record<string, readonly [Guest, RegExp]>> = {
   'PID 1 crashes when all seemed well': [
     { ...plainGuest, script: 'kill -SEGV 1; sleep 1' },
     /the guest crashed/,
+  ],
+  'the guest does not end in order': [
+    {
+      ...plainGuest,
+      enable: ['stays.service'],
+      files: { '/etc/systemd/system/stays.service': { content: STAYS } },
+    },
+    /did not end in order: stays\.service: State 'stop-sigterm' timed out/,
   ],
   'the guest goes off': [withUnit('/bin/systemctl poweroff -ff'), /the guest ended without a report/],
   'the guest cannot be prepared': [{ ...plainGuest, prepare: 'echo no such luck; exit 3' }, /no such luck/],
@@ -50,6 +67,8 @@ scenario('harness: a script that does not end', { container: bootContainer }, as
   const result = await stage.boot({ ...plainGuest, script: 'echo waiting; sleep 1000', watchdogSeconds: 5 });
   t.equal(result.status, 124);
   t.match(result.output, /waiting/);
+  t.match(result.hung, /--- jobs/, 'what waits is shown');
+  t.match(result.journal, MULTI_USER, 'and the journal');
 });
 
 scenario('harness: a boot that does not end', { container: bootContainer }, async (t, stage) => {

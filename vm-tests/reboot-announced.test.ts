@@ -2,13 +2,8 @@ import type { Test } from 'tap';
 import { bootContainer } from './harness/container.ts';
 import { completed } from './harness/expect.ts';
 import { type BootResult, plainGuest } from './harness/guest.ts';
-import {
-  invites,
-  KEY_SERVER_UNIT,
-  keyServerFiles,
-  keyServerLayer,
-  tellKeyServer,
-} from './harness/inner-key-server.ts';
+import { invites, KEY_SERVER_UNIT, OUTLIVES, tellKeyServer } from './harness/inner-key-server.ts';
+import { keyServerLayer } from './harness/product.ts';
 import { scenario } from './harness/scenario.ts';
 import { SOCKET_UNIT } from './harness/volumes.ts';
 
@@ -78,10 +73,10 @@ scenario(
   async (t, stage) => {
     const guest = {
       ...plainGuest,
-      layers: [await keyServerLayer()],
+      layers: [await keyServerLayer(stage.suite)],
       enable: [KEY_SERVER_UNIT, SOCKET_UNIT, 'network.service', 'hold.service'],
       files: {
-        ...keyServerFiles,
+        ...OUTLIVES,
         '/etc/systemd/system/network.service': { content: NETWORK },
         '/etc/systemd/system/hold.service': { content: HOLD },
       },

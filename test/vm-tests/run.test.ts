@@ -9,15 +9,15 @@ import { run } from '../support/run.ts';
 
 const RUN = resolve(import.meta.dirname, '../../vm-tests/run.ts');
 /** The package is not what is asked here: no build of it. */
-const PACKAGE = { VM_TESTS_PACKAGE: '/dev/null' };
+const PACKAGE = ['--package', '/dev/null'];
 
 async function vmTests(
   args: readonly string[],
   environment: Readonly<Record<string, string>> = {},
   wrapper: readonly string[] = [],
 ) {
-  const command = [...wrapper, process.execPath, '--no-warnings', RUN, ...args];
-  const { status, stderr } = await run(command, Buffer.alloc(0), { ...PACKAGE, ...environment });
+  const command = [...wrapper, process.execPath, '--no-warnings', RUN, ...PACKAGE, ...args];
+  const { status, stderr } = await run(command, Buffer.alloc(0), environment);
   return { status, stderr };
 }
 

@@ -36,12 +36,13 @@ const LOG_END_BYTES = 2000;
 
 /**
  * Runs a program to its end, and ends it with all that it started when its time is over.
+ * @returns its exit status, one of `accept`
  * @throws HarnessError when it is missing, fails or is out of time
  */
 export async function command(
   [program = '', ...args]: readonly string[],
   options: CommandOptions,
-): Promise<void> {
+): Promise<number> {
   const { step, log, timeoutMs, environment, accept = [0] } = options;
   const output = openSync(log, 'a');
   const ended = await new Promise<string | number>((resolve) => {
@@ -63,7 +64,7 @@ export async function command(
       resolve(late ? killed : (status ?? `ended by ${signal}`));
     });
   }).finally(() => closeSync(output));
-  if (typeof ended === 'number' && accept.includes(ended)) return;
+  if (typeof ended === 'number' && accept.includes(ended)) return ended;
   const reason = typeof ended === 'number' ? `exit status ${ended}` : ended;
   throw new HarnessError(step, `${program}: ${reason}${endOf(log)}`, log);
 }

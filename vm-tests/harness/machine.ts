@@ -1,6 +1,7 @@
 import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { stripVTControlCharacters } from 'node:util';
+import { checkVersion, consoleFault } from './banner.ts';
 import { needSpace } from './cache.ts';
 import { command, HarnessError } from './command.ts';
 import type { Boot, BootResult, Guest, GuestFile } from './guest.ts';
@@ -33,37 +34,47 @@ export const bootMachine: Boot = async (suite, guest, { scenario, folder, after 
   await layOut(step, folder, guest);
   const tpm = guest.tpm === null ? null : await startEmulatedTpm(step, folder, guest.tpm);
   const start = performance.now();
-  const seconds = guest.watchdogSeconds + OVERHEAD_SECONDS;
+  // The boot has its watchdog, and the script.
+  const seconds = 2 * guest.watchdogSeconds + OVERHEAD_SECONDS;
+  let status: number;
   try {
     const qemu = ['timeout', '--kill-after=5', String(seconds), 'qemu-system-x86_64'];
     const accept = [0, ...OUT_OF_TIME];
     const log = join(folder, 'qemu.log');
     const timeoutMs = (seconds + 10) * 1000;
-    await command([...qemu, ...argumentsFor(folder, image, guest, tpm)], { step, log, timeoutMs, accept });
+    const program = [...qemu, ...argumentsFor(folder, image, guest, tpm)];
+    status = await command(program, { step, log, timeoutMs, accept });
   } finally {
     await tpm?.stop();
   }
-  return read(step, folder, (performance.now() - start) / 1000, seconds);
+  const result = read(step, folder, (performance.now() - start) / 1000);
+  const console = join(folder, 'console.log');
+  if (OUT_OF_TIME.includes(status))
+    throw wentWrong(step, console, `the guest did not end within ${seconds} s`);
+  if (result === null) throw wentWrong(step, console, 'the guest crashed');
+  if (after === undefined) checkVersion(step, suite, result.journal, console);
+  return result;
 };
 
-function read(step: string, folder: string, seconds: number, limitSeconds: number): BootResult {
+/** @returns null when there is no whole report */
+function read(step: string, folder: string, seconds: number): BootResult | null {
   const text = readFileSync(join(folder, 'report.log'), 'utf8');
   const console = join(folder, 'console.log');
   const fault = preparationFault(text);
   if (fault !== null) throw new HarnessError(step, `the guest ${fault}`, console);
+  const seen = consoleFault(readConsole(console));
+  if (seen !== null) throw wentWrong(step, console, seen);
   const report = readReport(text);
-  if (report === null) {
-    const reason =
-      seconds < limitSeconds ? 'the guest crashed' : `the guest did not end within ${limitSeconds} s`;
-    throw new HarnessError(step, `${reason}; its console's end:\n${endOf(console)}\n`, console);
-  }
+  if (report === null) return null;
   writeFileSync(join(folder, 'journal'), report.journal);
   return { ...report, seconds, folder };
 }
 
-function endOf(console: string): string {
-  const text = stripVTControlCharacters(readFileSync(console, 'utf8'));
-  return text.trimEnd().split('\n').slice(-SHOWN_LINES).join('\n');
+const readConsole = (console: string) => stripVTControlCharacters(readFileSync(console, 'utf8'));
+
+function wentWrong(step: string, console: string, reason: string): HarnessError {
+  const end = readConsole(console).trimEnd().split('\n').slice(-SHOWN_LINES).join('\n');
+  return new HarnessError(step, `${reason}; its console's end:\n${end}\n`, console);
 }
 
 const disksOf = (guest: Guest) => ['root', ...guest.disks.map(({ serial }) => serial)];
