@@ -1,8 +1,9 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { HarnessError } from './harness/command.ts';
 import { bootContainer } from './harness/container.ts';
 import { type Guest, plainGuest } from './harness/guest.ts';
 import { MULTI_USER } from './harness/journal.ts';
+import { nextRelease } from './harness/next-release.ts';
 import { type Stage, scenario } from './harness/scenario.ts';
 
 /** Guests that go wrong as no scenario expects: the harness says which one, and where the log is, and is never green. */
@@ -62,6 +63,27 @@ for (const [name, [guest, reason]] of Object.entries(CASES)) {
     t.ok(existsSync(fault?.log ?? ''), 'the log is there');
   });
 }
+
+scenario(
+  'harness: the download of an upgrade breaks off',
+  { container: bootContainer },
+  async (t, stage) => {
+    const { PATH } = process.env;
+    // Names another mirror, for the harness alone.
+    writeFileSync(`${stage.folder}/apt-get`, '#!/bin/sh\necho http://127.0.0.1:1/debian\n', { mode: 0o755 });
+    process.env['PATH'] = `${stage.folder}:${PATH}`;
+    const fault = await nextRelease(stage.suite, 'forky').then(
+      () => null,
+      (thrown) => thrown,
+    );
+    process.env['PATH'] = PATH;
+    t.type(fault, HarnessError);
+    t.match(fault?.step, `${stage.suite}: packages of the upgrade to forky`);
+    t.match(fault?.message, /apt-get: exit status 100; it printed:/);
+    t.ok(existsSync(fault?.log ?? ''), 'the log is there');
+  },
+  ['bookworm'],
+);
 
 scenario('harness: a script that does not end', { container: bootContainer }, async (t, stage) => {
   const result = await stage.boot({ ...plainGuest, script: 'echo waiting; sleep 1000', watchdogSeconds: 5 });

@@ -84,6 +84,17 @@ t.test('everything belongs to root, and only root may look into its configuratio
   t.end();
 });
 
+t.test('the key server’s service, whose user is no root, may look into its configuration', (t) => {
+  const lines = run('dpkg-deb', '--contents', deb('first', 'amd64', 'luks-key-server')).trimEnd().split('\n');
+  const modes = lines.map((line) => line.slice(0, 10));
+  t.strictSame(
+    lines.filter((line) => line.split(/ +/)[1] !== 'root/root'),
+    [],
+  );
+  t.strictSame(new Set(modes), new Set(['drwxr-xr-x', '-rw-r--r--', '-rwxr-xr-x']));
+  t.end();
+});
+
 t.test('it needs the libraries that the executables are linked to, and the tools that they run', (t) => {
   for (const architecture of ['amd64', 'arm64']) {
     const depends = run('dpkg-deb', '--field', deb('first', architecture), 'Depends').trim();

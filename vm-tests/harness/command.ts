@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { closeSync, openSync, readFileSync } from 'node:fs';
 
 /** The harness itself failed, or a guest in a way that no scenario expects: says in which step, and where the log is. */
@@ -67,6 +67,18 @@ export async function command(
   if (typeof ended === 'number' && accept.includes(ended)) return ended;
   const reason = typeof ended === 'number' ? `exit status ${ended}` : ended;
   throw new HarnessError(step, `${program}: ${reason}${endOf(log)}`, log);
+}
+
+/**
+ * Runs a program that is soon done.
+ * @returns what it printed to standard output
+ * @throws HarnessError when it is missing or fails
+ */
+export function outputOf(step: string, [program = '', ...args]: readonly string[], input = ''): string {
+  const { status, signal, error, stdout, stderr } = spawnSync(program, args, { input, encoding: 'utf8' });
+  if (error !== undefined) throw new HarnessError(step, `${program}: ${error.message}`);
+  if (status === 0) return stdout;
+  throw new HarnessError(step, `${program}: exit status ${status ?? signal}; it printed:\n${stderr.trim()}`);
 }
 
 function endOf(log: string): string {
