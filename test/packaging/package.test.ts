@@ -85,7 +85,9 @@ t.test('everything belongs to root, and only root may look into its configuratio
 });
 
 t.test('the key server’s service, whose user is no root, may look into its configuration', (t) => {
-  const lines = run('dpkg-deb', '--contents', deb('first', 'amd64', 'luks-key-server')).trimEnd().split('\n');
+  const lines = run('dpkg-deb', '--contents', deb('first', 'amd64', 'luks-key-server'))
+    .trimEnd()
+    .split('\n');
   const modes = lines.map((line) => line.slice(0, 10));
   t.strictSame(
     lines.filter((line) => line.split(/ +/)[1] !== 'root/root'),
