@@ -23,7 +23,7 @@ ExecStop=/bin/ip link set lo down
 WantedBy=multi-user.target
 `;
 
-/** The machine goes down as far as this, so that there is still somebody to report. */
+/** The machine goes down as far as this, until somebody has reported. */
 const HOLD = `[Unit]
 Description=Holds the shutdown for this test
 DefaultDependencies=no
@@ -33,7 +33,7 @@ Before=shutdown.target
 Type=oneshot
 RemainAfterExit=yes
 ExecStart=/bin/true
-ExecStop=/bin/sleep infinity
+ExecStop=/bin/sh -c 'until [ -e /boot-test/journal ]; do sleep 0.1; done'
 TimeoutStopSec=infinity
 [Install]
 WantedBy=multi-user.target

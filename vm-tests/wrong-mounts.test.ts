@@ -9,7 +9,6 @@ import { serviceWith, serviceWithDependency } from './harness/wrong-units.ts';
 /** What the service must not have when a path lies on the volume. */
 const CASES = [
   ['PrivateTmp=yes', '/tmp', serviceWith],
-  ['DynamicUser=yes', '/tmp', serviceWith],
   ['StateDirectory=fetch-luks-key', '/var', serviceWith],
   ['WorkingDirectory=/srv', '/srv', serviceWith],
   ['RequiresMountsFor=/srv', '/srv', serviceWithDependency],
