@@ -9,6 +9,7 @@ import { SOCKET_UNIT, TAKEN_FOR_OPEN } from './harness/volumes.ts';
 const EXPOSURES: Readonly<Record<string, number>> = {
   'fetch-luks-key@1.service': 1.9,
   'fetch-luks-key-credential@1.service': 1.9,
+  'fetch-luks-key-encrypted.service': 1.9,
   'fetch-luks-key-keepalive.service': 1.9,
   'fetch-luks-key-act@locked.service': 10,
   'luks-key-server.service': 1.5,
@@ -18,6 +19,7 @@ const UNITS = [
   ...Object.keys(EXPOSURES),
   SOCKET_UNIT,
   'fetch-luks-key-credential@default.socket',
+  'fetch-luks-key-encrypted.socket',
   'fetch-luks-key-act@locked.path',
   'luks-key-server.socket',
 ];

@@ -9,7 +9,10 @@ import { SOCKET_UNIT } from './harness/volumes.ts';
 const CASES = [['/var'], ['/tmp'], ['/var', '/tmp', '/var/tmp', '/home']];
 
 /** What our units wait for, as the booted systemd has it: no mount but the root file system's. */
-const CREDENTIAL = ['fetch-luks-key-credential@1.service', 'fetch-luks-key-credential@default.socket'];
+const CREDENTIAL = [
+  ...['fetch-luks-key-credential@1.service', 'fetch-luks-key-credential@default.socket'],
+  ...['fetch-luks-key-encrypted.service', 'fetch-luks-key-encrypted.socket'],
+];
 const OURS = ['fetch-luks-key@1.service', SOCKET_UNIT, ...CREDENTIAL];
 const SHOW = OURS.map(
   (unit) => `systemctl show -p Id,After,Requires,Wants,BindsTo,RequiresMountsFor '${unit}'\n`,

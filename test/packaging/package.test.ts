@@ -167,11 +167,14 @@ const FILES: Readonly<Record<string, readonly string[]>> = {
     ...common('fetch-luks-key'),
     '/usr/lib/sysusers.d/fetch-luks-key.conf',
     ...['.socket', '.service'].flatMap((kind) =>
-      ['fetch-luks-key@', 'fetch-luks-key-credential@'].map((name) => `${UNITS}/${name}${kind}`),
+      ['fetch-luks-key@', 'fetch-luks-key-credential@', 'fetch-luks-key-encrypted'].map(
+        (name) => `${UNITS}/${name}${kind}`,
+      ),
     ),
     `${UNITS}/fetch-luks-key-act@.path`,
     `${UNITS}/fetch-luks-key-act@.service`,
     `${UNITS}/fetch-luks-key-keepalive.service`,
+    '/usr/share/doc/fetch-luks-key/SITE.md.gz',
     '/usr/share/doc/fetch-luks-key/examples/crypttab',
   ],
   'luks-key-server': [
