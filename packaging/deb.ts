@@ -39,6 +39,9 @@ export function buildDeb(product: Product, output: string): void {
     }
     const build = ['--root-owner-group', '-Zxz', '-z1', '--build', 'tree', 'package.deb'];
     run('env', [`SOURCE_DATE_EPOCH=${date}`, 'dpkg-deb', ...build], work, 'apt-get install dpkg');
+    // As old as its executable says that its sources were: what was saved during the build counts as newer.
+    const { mtime } = statSync(product.executable);
+    utimesSync(join(work, 'package.deb'), mtime, mtime);
     renameSync(join(work, 'package.deb'), output);
   } finally {
     rmSync(work, { recursive: true, force: true });

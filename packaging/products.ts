@@ -22,7 +22,7 @@ export interface Product {
   readonly licences: string;
 }
 
-/** Files by their path in the package, with their modes; a path that ends in a slash is a folder. */
+/** Files by their path in the package, with their modes (default 0o644); a path that ends in a slash is a folder. */
 export type Contents = Record<string, { content: Uint8Array | string; mode?: number }>;
 
 /** What a package installs. */
@@ -71,7 +71,7 @@ const ofItsOwn: Readonly<Record<ProductName, (doc: string) => Contents>> = {
   }),
   'luks-key-server': (doc) => ({
     // The service's own user reads it: secrets are named there, and lie elsewhere.
-    'etc/luks-key-server/': { content: '' },
+    'etc/luks-key-server/': { content: '', mode: 0o755 },
     [`${doc}/PROTOCOL.md.gz`]: compressed(source('docs/PROTOCOL.md')),
     [`${doc}/THREAT-MODEL.md.gz`]: compressed(source('docs/THREAT-MODEL.md')),
     [`${doc}/examples/config.yaml`]: { content: source('etc/luks-key-server.yaml.example') },

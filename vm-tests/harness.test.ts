@@ -1,7 +1,9 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { HarnessError } from './harness/command.ts';
 import { bootContainer } from './harness/container.ts';
 import { type Guest, plainGuest } from './harness/guest.ts';
+import { MULTI_USER } from './harness/journal.ts';
+import { nextRelease } from './harness/next-release.ts';
 import { type Stage, scenario } from './harness/scenario.ts';
 
 /** Guests that go wrong as no scenario expects: the harness says which one, and where the log is, and is never green. */
@@ -15,6 +17,14 @@ const withUnit = (start: string): Guest => ({
   files: { '/etc/systemd/system/wrecker.service': unit(start) },
   watchdogSeconds: 10,
 });
+
+/** Does not heed the signal, until systemd loses patience. */
+const STAYS = `[Service]
+ExecStart=/bin/sh -c 'trap "" TERM; while :; do sleep 1; done'
+TimeoutStopSec=2
+[Install]
+WantedBy=multi-user.target
+`;
 
 async function faultOf(stage: Stage, guest: Guest): Promise<HarnessError | null> {
   try {
@@ -32,6 +42,14 @@ const CASES: Readonly<Record<string, readonly [Guest, RegExp]>> = {
     { ...plainGuest, script: 'kill -SEGV 1; sleep 1' },
     /the guest crashed/,
   ],
+  'the guest does not end in order': [
+    {
+      ...plainGuest,
+      enable: ['stays.service'],
+      files: { '/etc/systemd/system/stays.service': { content: STAYS } },
+    },
+    /did not end in order: stays\.service: State 'stop-sigterm' timed out/,
+  ],
   'the guest goes off': [withUnit('/bin/systemctl poweroff -ff'), /the guest ended without a report/],
   'the guest cannot be prepared': [{ ...plainGuest, prepare: 'echo no such luck; exit 3' }, /no such luck/],
 };
@@ -46,10 +64,33 @@ for (const [name, [guest, reason]] of Object.entries(CASES)) {
   });
 }
 
+scenario(
+  'harness: the download of an upgrade breaks off',
+  { container: bootContainer },
+  async (t, stage) => {
+    const { PATH } = process.env;
+    // Names another mirror, for the harness alone.
+    writeFileSync(`${stage.folder}/apt-get`, '#!/bin/sh\necho http://127.0.0.1:1/debian\n', { mode: 0o755 });
+    process.env['PATH'] = `${stage.folder}:${PATH}`;
+    const fault = await nextRelease(stage.suite, 'forky').then(
+      () => null,
+      (thrown) => thrown,
+    );
+    process.env['PATH'] = PATH;
+    t.type(fault, HarnessError);
+    t.match(fault?.step, `${stage.suite}: packages of the upgrade to forky`);
+    t.match(fault?.message, /apt-get: exit status 100; it printed:/);
+    t.ok(existsSync(fault?.log ?? ''), 'the log is there');
+  },
+  ['bookworm'],
+);
+
 scenario('harness: a script that does not end', { container: bootContainer }, async (t, stage) => {
   const result = await stage.boot({ ...plainGuest, script: 'echo waiting; sleep 1000', watchdogSeconds: 5 });
   t.equal(result.status, 124);
   t.match(result.output, /waiting/);
+  t.match(result.hung, /--- jobs/, 'what waits is shown');
+  t.match(result.journal, MULTI_USER, 'and the journal');
 });
 
 scenario('harness: a boot that does not end', { container: bootContainer }, async (t, stage) => {

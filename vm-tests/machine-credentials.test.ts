@@ -57,7 +57,7 @@ ${STATE}`;
     await told.heard('refused', signal);
     t.equal((await server.command('allow', 'nas')).status, 0);
   });
-  completed(t, locked);
+  completed(t, locked, /^web\.service$/);
   t.match(locked.output, /^state: (failed|inactive)\n(.*\n)*state: active\nstarted with <open sesame>$/m);
   t.match(locked.journal, /web\.service.*243\/CREDENTIALS/, 'it did not start');
   t.match(locked.journal, /web\.service\/password: .*locked/, 'and why');

@@ -21,11 +21,16 @@ scenario('package removed, then purged, headless=1', { container: bootContainer 
   const remove = `${guest.script}dpkg --remove fetch-luks-key; ${IS_THERE}`;
   const first = await stage.boot({ ...guest, script: remove });
   unlockedEarly(t, first);
+  t.match(
+    first.output,
+    /crypttab still names its socket for data:/,
+    'who needs it is told before the reboot',
+  );
   t.match(first.output, /^the sealed key is there$/m);
 
   const second = await stage.boot({ ...plainGuest, script: PURGE_TWICE }, first);
   failedCleanly(t, second, NO_SOCKET);
-  t.match(second.output, /crypttab still names its socket/);
+  t.match(second.output, /crypttab still names its socket, so/);
   t.match(second.output, /^the sealed key is there$/m, 'a key that a volume may need survives the purge');
   t.notMatch(second.output, /^left: /m, 'without one nothing is left');
 

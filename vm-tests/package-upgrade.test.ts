@@ -22,14 +22,18 @@ scenario('upgrade from the previous package, then reboot', { container: bootCont
   };
   const { guest } = await sealedGuest(stage, { files });
   const upgrade = [
-    `${OWN_FILES} > /before; dpkg --install /package.deb`,
+    `${OWN_FILES} > /before; sha256sum /usr/bin/fetch-luks-key > /program`,
+    'dpkg --install /package.deb',
+    `sha256sum --status --check /program || echo 'another program'`,
     `systemctl is-active ${SOCKET_UNIT} | sed 's/^/after the upgrade: /'`,
     guest.script,
   ].join('\n');
-  const first = await stage.boot({ ...guest, prepare: 'dpkg --install /previous.deb', script: upgrade });
+  const prepare = 'dpkg --remove fetch-luks-key; dpkg --install /previous.deb';
+  const first = await stage.boot({ ...guest, prepare, script: upgrade });
   // In the running system the upgrade left the socket as it was, and the next connection gets the new program.
   unlockedEarly(t, first);
   t.not(lineOf(first.journal, OLD_SOCKET), null, 'the previous package was booted');
+  t.match(first.output, /^another program$/m);
   t.match(first.output, /^after the upgrade: active$/m, 'the socket goes on listening');
   t.notMatch(first.output, /error/i);
 

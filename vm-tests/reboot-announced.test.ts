@@ -2,13 +2,8 @@ import type { Test } from 'tap';
 import { bootContainer } from './harness/container.ts';
 import { completed } from './harness/expect.ts';
 import { type BootResult, plainGuest } from './harness/guest.ts';
-import {
-  invites,
-  KEY_SERVER_UNIT,
-  keyServerFiles,
-  keyServerLayer,
-  tellKeyServer,
-} from './harness/inner-key-server.ts';
+import { invites, KEY_SERVER_UNIT, OUTLIVES, tellKeyServer } from './harness/inner-key-server.ts';
+import { keyServerLayer } from './harness/product.ts';
 import { scenario } from './harness/scenario.ts';
 import { SOCKET_UNIT } from './harness/volumes.ts';
 
@@ -28,7 +23,7 @@ ExecStop=/bin/ip link set lo down
 WantedBy=multi-user.target
 `;
 
-/** The machine goes down as far as this, so that there is still somebody to report. */
+/** The machine goes down as far as this, until somebody has reported. */
 const HOLD = `[Unit]
 Description=Holds the shutdown for this test
 DefaultDependencies=no
@@ -38,7 +33,7 @@ Before=shutdown.target
 Type=oneshot
 RemainAfterExit=yes
 ExecStart=/bin/true
-ExecStop=/bin/sleep infinity
+ExecStop=/bin/sh -c 'until [ -e /boot-test/journal ]; do sleep 0.1; done'
 TimeoutStopSec=infinity
 [Install]
 WantedBy=multi-user.target
@@ -78,10 +73,10 @@ scenario(
   async (t, stage) => {
     const guest = {
       ...plainGuest,
-      layers: [await keyServerLayer()],
+      layers: [await keyServerLayer(stage.suite)],
       enable: [KEY_SERVER_UNIT, SOCKET_UNIT, 'network.service', 'hold.service'],
       files: {
-        ...keyServerFiles,
+        ...OUTLIVES,
         '/etc/systemd/system/network.service': { content: NETWORK },
         '/etc/systemd/system/hold.service': { content: HOLD },
       },

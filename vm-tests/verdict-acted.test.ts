@@ -1,14 +1,9 @@
 import { bootContainer } from './harness/container.ts';
 import { completed } from './harness/expect.ts';
 import { plainGuest } from './harness/guest.ts';
-import {
-  invites,
-  KEY_SERVER_UNIT,
-  keyServerFiles,
-  keyServerLayer,
-  tellKeyServer,
-} from './harness/inner-key-server.ts';
+import { invites, KEY_SERVER_UNIT, tellKeyServer } from './harness/inner-key-server.ts';
 import { lineOf } from './harness/journal.ts';
+import { keyServerLayer } from './harness/product.ts';
 import { scenario } from './harness/scenario.ts';
 
 const KEEPALIVE = 'fetch-luks-key-keepalive.service';
@@ -40,9 +35,8 @@ echo 'acted without it'
 scenario('locked while it runs: acted upon', { container: bootContainer }, async (t, stage) => {
   const result = await stage.boot({
     ...plainGuest,
-    layers: [await keyServerLayer()],
+    layers: [await keyServerLayer(stage.suite)],
     enable: [KEY_SERVER_UNIT, 'fetch-luks-key-act@locked.path'],
-    files: keyServerFiles,
     script: SCRIPT,
   });
   completed(t, result);

@@ -4,20 +4,21 @@ import { lineOf, SYSINIT } from './harness/journal.ts';
 import { mountOnVolume } from './harness/mounts.ts';
 import { scenario } from './harness/scenario.ts';
 import { sealedGuest } from './harness/sealed.ts';
-import { serviceWith } from './harness/wrong-units.ts';
+import { serviceWith, serviceWithDependency } from './harness/wrong-units.ts';
 
 /** What the service must not have when a path lies on the volume. */
 const CASES = [
-  ['PrivateTmp=yes', '/tmp'],
-  ['StateDirectory=fetch-luks-key', '/var'],
-  ['WorkingDirectory=/srv', '/srv'],
+  ['PrivateTmp=yes', '/tmp', serviceWith],
+  ['StateDirectory=fetch-luks-key', '/var', serviceWith],
+  ['WorkingDirectory=/srv', '/srv', serviceWith],
+  ['RequiresMountsFor=/srv', '/srv', serviceWithDependency],
 ] as const;
 
-for (const [line, path] of CASES) {
+for (const [line, path, wrong] of CASES) {
   const title = `wrong: ${line} in the service, ${path} on the volume`;
   scenario(title, { container: bootContainer }, async (t, stage) => {
     const mount = mountOnVolume(path);
-    const { guest } = await sealedGuest(stage, { files: { ...serviceWith(line), ...mount.files } });
+    const { guest } = await sealedGuest(stage, { files: { ...wrong(line), ...mount.files } });
     const enable = [...guest.enable, mount.unit];
     const { hung, journal } = await stage.boot({ ...guest, enable, watchdogSeconds: 10 });
     t.match(hung, /fetch-luks-key@\S+\.service +start +waiting/, 'the handler waits for the mount');

@@ -17,7 +17,7 @@ scenario(title, { container: bootContainer }, async (t, stage) => {
   const told = `${readFileSync(join(folder, 'console.log'), 'utf8')}\n${journal}`;
   t.not(lineOf(told, CYCLE), null, 'systemd finds an ordering cycle');
   const deleted = /Job (\S+)\/start deleted to break ordering cycle/.exec(told)?.[1];
-  t.comment(`deleted: ${deleted}, ${hung === null ? 'late or never' : 'hung'}`);
+  stage.keep(`systemd ${stage.version}\ndeleted: ${deleted}; the boot ${hung === null ? 'ended' : 'hung'}`);
   // Which one varies from boot to boot.
   switch (deleted) {
     case 'cryptsetup.target':

@@ -48,3 +48,18 @@ scenario(
     t.notMatch(result.output, /key delivered/, 'nobody was asked for the key');
   },
 );
+
+scenario(
+  'wrong: socket with default dependencies, _netdev',
+  { container: bootContainer },
+  async (t, stage) => {
+    const { guest } = await sealedGuest(stage, { files, options: 'luks,_netdev,headless=1' });
+    const enable = [...guest.enable, 'remote-cryptsetup.target'];
+    const result = await stage.boot({ ...guest, enable, script: BOOT_SAID + UNIT_ENDED });
+    completed(t, result);
+    // Nothing orders the one after the other: a slow boot may have the socket in time.
+    t.match(result.output, /^data: exit-code$/m, 'the unit of the volume fails');
+    t.match(result.output, /^data: ended before sysinit\.target$/m, 'before there is a socket');
+    t.notMatch(result.output, /key delivered/, 'nobody was asked for the key');
+  },
+);

@@ -19,7 +19,7 @@ import {
 import { AppError } from '../base/errors.ts';
 import type { DurableFiles } from '../base/ports.ts';
 
-const { O_CREAT, O_NOFOLLOW, O_RDONLY, O_RDWR, O_TRUNC } = constants;
+const { O_CREAT, O_DIRECTORY, O_NOFOLLOW, O_RDONLY, O_RDWR, O_TRUNC } = constants;
 
 export const durableFiles: DurableFiles = {
   size: (path) => attempt(path, () => statSync(path, { throwIfNoEntry: false })?.size ?? null),
@@ -95,15 +95,22 @@ function endOfLines(fd: number): number {
   return readFileSync(fd).lastIndexOf('\n') + 1;
 }
 
-/** A name is durable once its folder is (fsync(2)). */
+/**
+ * A name is durable once its folder is (fsync(2)). The folder may be a link, as the state of a service with DynamicUser=
+ * is (systemd.exec(5)).
+ */
 function syncFolder(path: string): void {
   const end = path.lastIndexOf('/');
-  withFile(end === -1 ? '.' : path.slice(0, end) || '/', O_RDONLY, fsyncSync);
+  withOpen(end === -1 ? '.' : path.slice(0, end) || '/', O_RDONLY | O_DIRECTORY, fsyncSync);
 }
 
 function withFile(path: string, flags: number, work: (fd: number) => void): void {
+  withOpen(path, flags | O_NOFOLLOW, work);
+}
+
+function withOpen(path: string, flags: number, work: (fd: number) => void): void {
   attempt(path, () => {
-    const fd = openSync(path, flags | O_NOFOLLOW, 0o600);
+    const fd = openSync(path, flags, 0o600);
     try {
       work(fd);
     } finally {

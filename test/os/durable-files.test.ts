@@ -88,6 +88,22 @@ t.test('what cannot be written is unavailable, and names the file', async (t) =>
   });
 });
 
+t.test('the folder may be a link, as a service’s state is with DynamicUser=, the file may not', async (t) => {
+  const [real, link] = [join(folder, 'private'), join(folder, 'state')];
+  mkdirSync(real);
+  symlinkSync('private', link);
+  durableFiles.append(join(link, 'lines'), ['one']);
+  durableFiles.create(join(link, 'new'));
+  durableFiles.rename(join(link, 'new'), join(link, 'renamed'));
+  durableFiles.makeFolder(join(link, 'backups'));
+  t.same(readdirSync(real).toSorted(), ['backups', 'lines', 'renamed']);
+  symlinkSync('lines', join(link, 'pointer'));
+  t.throws(() => durableFiles.append(join(link, 'pointer'), ['two']), {
+    code: 'unavailable',
+    message: /ELOOP/,
+  });
+});
+
 t.test('a path without a folder is in this one, and one below / in that', async (t) => {
   const before = process.cwd();
   t.teardown(() => process.chdir(before));

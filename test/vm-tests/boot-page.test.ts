@@ -1,12 +1,17 @@
 import t from 'tap';
 import { bootPage } from '../../vm-tests/harness/boot-page.ts';
 import type { Suite, Tier } from '../../vm-tests/harness/guest.ts';
-import type { Outcome } from '../../vm-tests/harness/scenario.ts';
+import type { Outcome } from '../../vm-tests/harness/results.ts';
 
 const outcome = (scenario: string, suite: Suite, tier: Tier, more: Partial<Outcome> = {}): Outcome => {
   return { scenario, suite, tier, passed: true, seconds: [1.23], evidence: [], ...more };
 };
-const run = (tier: Tier, outcomes: readonly Outcome[]) => ({ tier, outcomes, wallSeconds: 61.4 });
+const run = (tier: Tier, outcomes: readonly Outcome[]) => ({
+  tier,
+  outcomes,
+  wallSeconds: 61.4,
+  madeOf: '2026-11-25, commit 0123456789; base systems from the cache',
+});
 
 t.test('a row for each scenario, a cell for each version', async (t) => {
   const page = bootPage('', [
@@ -23,6 +28,7 @@ t.test('a row for each scenario, a cell for each version', async (t) => {
     '| another | – | – | 1.2 |\n| crash | ok | – | – |\n| rescue mode | **failed** | 1.2 + 4.6 | – |\n',
   );
   t.match(page, '4 boots, two at a time; the whole run took 61 s.');
+  t.match(page, 'Run of 2026-11-25, commit 0123456789; base systems from the cache.');
   t.match(page, '```\nanother, systemd 262\nchain\n```');
   t.notMatch(page, '## Virtual machines');
 });

@@ -1,7 +1,7 @@
-import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { join, resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import t from 'tap';
 import { run } from '../support/run.ts';
 
@@ -9,15 +9,15 @@ import { run } from '../support/run.ts';
 
 const RUN = resolve(import.meta.dirname, '../../vm-tests/run.ts');
 /** The package is not what is asked here: no build of it. */
-const PACKAGE = { VM_TESTS_PACKAGE: '/dev/null' };
+const PACKAGE = ['--package', '/dev/null'];
 
 async function vmTests(
   args: readonly string[],
   environment: Readonly<Record<string, string>> = {},
   wrapper: readonly string[] = [],
 ) {
-  const command = [...wrapper, process.execPath, '--no-warnings', RUN, ...args];
-  const { status, stderr } = await run(command, Buffer.alloc(0), { ...PACKAGE, ...environment });
+  const command = [...wrapper, process.execPath, '--no-warnings', RUN, ...PACKAGE, ...args];
+  const { status, stderr } = await run(command, Buffer.alloc(0), environment);
   return { status, stderr };
 }
 
@@ -43,10 +43,13 @@ t.test('wrong arguments', async (t) => {
 });
 
 t.test('no disk space', async (t) => {
-  const small = t.testdir();
+  const small = join(t.testdir({ small: {} }), 'small');
   const wrapper = privately(`mount -t tmpfs -o size=1m tmpfs '${small}'`);
-  const { status, stderr } = await vmTests(['--suite', 'trixie'], { XDG_CACHE_HOME: small }, wrapper);
+  const results = join(dirname(small), 'results');
+  const environment = { XDG_CACHE_HOME: small, VM_TESTS_RESULTS: results };
+  const { status, stderr } = await vmTests(['--suite', 'trixie'], environment, wrapper);
   t.equal(status, 1);
+  t.notOk(existsSync(results), 'what the caller’s environment says is no option of the run');
   t.match(stderr, /build of base-trixie: no disk space: expected \d+ MB free in .*, got [01] MB/);
 });
 

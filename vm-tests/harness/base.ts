@@ -1,8 +1,7 @@
-import { execFileSync } from 'node:child_process';
 import { mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { cached } from './cache.ts';
-import { command, HarnessError } from './command.ts';
+import { command, HarnessError, outputOf } from './command.ts';
 import { type Suite, suites } from './guest.ts';
 import { say } from './progress.ts';
 
@@ -113,14 +112,12 @@ function mmdebstrap(suite: Suite, packages: readonly string[], folder: string, t
 
 /** The one that this machine's own apt uses. */
 export function mirror(): string {
-  const args = ['indextargets', '--format', '$(SITE)', 'Created-By: Packages'];
-  const sites = execFileSync('apt-get', args, { encoding: 'utf8' }).split('\n');
+  const step = 'search for a Debian mirror';
+  const indexes = ['apt-get', 'indextargets', '--format', '$(SITE)', 'Created-By: Packages'];
+  const sites = outputOf(step, indexes).split('\n');
   const site = sites.find((site) => site !== '' && !site.includes('security'));
   if (site === undefined) {
-    throw new HarnessError(
-      'search for a Debian mirror',
-      'apt-get indextargets names none: run apt-get update',
-    );
+    throw new HarnessError(step, 'apt-get indextargets names none: run apt-get update');
   }
   return site;
 }

@@ -1,5 +1,5 @@
 import { type Suite, suites, type Tier } from './guest.ts';
-import type { Outcome } from './scenario.ts';
+import type { Outcome } from './results.ts';
 
 /** docs/BOOT.md: what a run of all scenarios came to. */
 
@@ -11,7 +11,8 @@ const HEADINGS: Readonly<Record<Tier, string>> = {
 const ABOUT: Readonly<Record<Tier, string>> = {
   container: `systemd-nspawn: each version's own PID 1, generators, units and systemd-cryptsetup, with the package installed. There
 is no device mapper, so a volume's key is checked with \`cryptsetup open --test-passphrase\`.`,
-  machine: `QEMU without KVM: kernel, dm-crypt, a TPM (swtpm), a network.`,
+  machine: `QEMU without KVM: kernel, dm-crypt, a TPM (swtpm), a network. systemd 262 boots on the kernel of Debian 13 (trixie),
+as that of its own release is three packages.`,
 };
 
 const TITLE = `# Real boots
@@ -27,6 +28,8 @@ export interface TierRun {
   readonly tier: Tier;
   readonly outcomes: readonly Outcome[];
   readonly wallSeconds: number;
+  /** When, of which sources, on which images. */
+  readonly madeOf: string;
 }
 
 /**
@@ -46,7 +49,7 @@ function sectionOf(page: string, tier: Tier): string {
   return after === undefined ? '' : `${HEADINGS[tier]}\n${after.split(/^## /m)[0]?.trimEnd()}\n`;
 }
 
-function section({ tier, outcomes, wallSeconds }: TierRun): string {
+function section({ tier, outcomes, wallSeconds, madeOf }: TierRun): string {
   const names = Object.keys(suites) as Suite[];
   const boots = outcomes.reduce((sum, { seconds }) => sum + seconds.length, 0);
   const scenarios = [...new Set(outcomes.map(({ scenario }) => scenario))].toSorted();
@@ -65,6 +68,8 @@ function section({ tier, outcomes, wallSeconds }: TierRun): string {
     '',
     ABOUT[tier],
     `${boots} boots, two at a time; the whole run took ${Math.round(wallSeconds)} s.`,
+    '',
+    `Run of ${madeOf}.`,
     '',
     row(['scenario', ...names.map((suite) => `systemd ${suites[suite]} (${suite})`)]),
     row(['---', ...names.map(() => '---')]),

@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { closeSync, openSync, readFileSync } from 'node:fs';
 
 /** The harness itself failed, or a guest in a way that no scenario expects: says in which step, and where the log is. */
@@ -36,12 +36,13 @@ const LOG_END_BYTES = 2000;
 
 /**
  * Runs a program to its end, and ends it with all that it started when its time is over.
+ * @returns its exit status, one of `accept`
  * @throws HarnessError when it is missing, fails or is out of time
  */
 export async function command(
   [program = '', ...args]: readonly string[],
   options: CommandOptions,
-): Promise<void> {
+): Promise<number> {
   const { step, log, timeoutMs, environment, accept = [0] } = options;
   const output = openSync(log, 'a');
   const ended = await new Promise<string | number>((resolve) => {
@@ -63,9 +64,21 @@ export async function command(
       resolve(late ? killed : (status ?? `ended by ${signal}`));
     });
   }).finally(() => closeSync(output));
-  if (typeof ended === 'number' && accept.includes(ended)) return;
+  if (typeof ended === 'number' && accept.includes(ended)) return ended;
   const reason = typeof ended === 'number' ? `exit status ${ended}` : ended;
   throw new HarnessError(step, `${program}: ${reason}${endOf(log)}`, log);
+}
+
+/**
+ * Runs a program that is soon done.
+ * @returns what it printed to standard output
+ * @throws HarnessError when it is missing or fails
+ */
+export function outputOf(step: string, [program = '', ...args]: readonly string[], input = ''): string {
+  const { status, signal, error, stdout, stderr } = spawnSync(program, args, { input, encoding: 'utf8' });
+  if (error !== undefined) throw new HarnessError(step, `${program}: ${error.message}`);
+  if (status === 0) return stdout;
+  throw new HarnessError(step, `${program}: exit status ${status ?? signal}; it printed:\n${stderr.trim()}`);
 }
 
 function endOf(log: string): string {

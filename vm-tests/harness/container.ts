@@ -11,6 +11,7 @@ import {
 } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
+import { BANNER, checkVersion, consoleFault } from './banner.ts';
 import { rootTree } from './base.ts';
 import { needSpace } from './cache.ts';
 import { command, HarnessError } from './command.ts';
@@ -22,9 +23,7 @@ import { installedLayer } from './product.ts';
 const FREE_MB = 200;
 /** For unpacking, starting, reporting and ending, beside the boot and the script, each of which has its watchdog. */
 const OVERHEAD_SECONDS = 60;
-/** In PID 1's own words: what it starts with, what it says when it stops for good, when its words go to the journal. */
-const BANNER = /systemd .* running in system mode/;
-const CRASHED = /Caught <\w+>, |Freezing execution|Failed to start up manager/;
+/** In PID 1's own words: when they go to the journal. */
 const JOURNAL_THERE = /Started .*systemd-journald\.service/;
 
 /**
@@ -61,18 +60,22 @@ export const bootContainer: Boot = async (suite, guest, { scenario, folder, afte
   const arguments_ = guest.append.split(' ').filter((word) => word !== '');
   const prepare = [guest.prepare, ...guest.enable.map((unit) => `systemctl enable '${unit}'`)].join('\n');
   const program = ['unshare', '--mount', '--propagation=private', 'sh', '-c', START, 'sh'];
-  try {
-    await command([...program, layers, folder, prepare, ...arguments_], { step, log: console, timeoutMs });
-  } catch (thrown) {
-    throw crashed(console) ? crash(step, console) : thrown;
-  } finally {
-    await removeGroup(step, folder);
-  }
-  return read(step, folder, (performance.now() - start) / 1000);
+  const options = { step, log: console, timeoutMs };
+  const [boot, removal] = [
+    await command([...program, layers, folder, prepare, ...arguments_], options).catch(errorOf),
+    await removeGroup(step, folder).catch(errorOf),
+  ];
+  // First what the console tells of: other faults come of it.
+  const fault = consoleFault(readFileSync(console, 'utf8'));
+  if (fault !== null) throw new HarnessError(step, fault, console);
+  if (boot instanceof Error) throw boot;
+  if (removal instanceof Error) throw removal;
+  const result = read(step, folder, (performance.now() - start) / 1000);
+  if (after === undefined) checkVersion(step, suite, readFileSync(console, 'utf8'), console);
+  return result;
 };
 
-const crashed = (console: string) => CRASHED.test(readFileSync(console, 'utf8'));
-const crash = (step: string, console: string) => new HarnessError(step, 'the guest crashed', console);
+const errorOf = (thrown: unknown) => (thrown instanceof Error ? thrown : new Error(String(thrown)));
 
 function layOut(guest: Guest, folder: string, after: BootResult | undefined): void {
   for (const name of ['work', 'root', 'over']) mkdirSync(join(folder, name));
@@ -106,8 +109,6 @@ function read(step: string, folder: string, seconds: number): BootResult {
   const console = join(folder, 'console.log');
   const shown = readFileSync(console, 'utf8');
   const journal = file('journal');
-  // What goes on without PID 1 may still report that all is well.
-  if (crashed(console)) throw crash(step, console);
   if (journal === null || !BANNER.test(shown)) {
     throw new HarnessError(step, 'the guest ended without a report', console);
   }
@@ -115,6 +116,10 @@ function read(step: string, folder: string, seconds: number): BootResult {
   return {
     status: status === null ? null : Number(status),
     output: file('output') ?? '',
+    failedUnits:
+      file('failed-units')
+        ?.split('\n')
+        .filter((unit) => unit !== '') ?? [],
     journal: `${untilJournal(shown)}\n${journal}`,
     hung: file('hung'),
     seconds,

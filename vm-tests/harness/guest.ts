@@ -31,8 +31,8 @@ export interface Guest {
   /** Kernel arguments; in a container PID 1's own. */
   readonly append: string;
   /**
-   * A boot that has not ended after this many seconds prints its jobs and its journal. In a container the script has
-   * as many more.
+   * A boot that has not ended after this many seconds prints its jobs and its journal. The script has as many more, and
+   * does the same.
    */
   readonly watchdogSeconds: number;
 }
@@ -73,9 +73,11 @@ export interface BootResult {
   /** The script's exit status; null when the boot never came so far. */
   readonly status: number | null;
   readonly output: string;
+  /** Units that had failed when the boot had ended, before the script ran; none when it never came so far. */
+  readonly failedUnits: readonly string[];
   /** The boot's whole journal, one line an entry (short-monotonic). */
   readonly journal: string;
-  /** What the watchdog saw of a boot that hangs: jobs, password prompts; null when it did not hang. */
+  /** What was seen of a boot, or its script, that hangs: jobs, password prompts; null when neither did. */
   readonly hung: string | null;
   readonly seconds: number;
   /** Folder with console, journal and the rest, for who looks into a failure. */

@@ -7,31 +7,47 @@ export const INSIDE = '/boot-test';
 
 /** One of the two reports, and ends the machine; the other finds the folder there. */
 const CLAIM = `mkdir /run/boot-test-ended 2>/dev/null || exit 0`;
-const END = `journalctl -b --no-pager -o short-monotonic > ${INSIDE}/journal.unfinished 2>&1
-mv ${INSIDE}/journal.unfinished ${INSIDE}/journal
-exec systemctl poweroff --force --force`;
+/** A journal that breaks off, on a full disk say, is no journal. */
+const JOURNAL = `journalctl -b --no-pager -o short-monotonic > ${INSIDE}/journal.unfinished 2>&1 &&
+  mv ${INSIDE}/journal.unfinished ${INSIDE}/journal`;
+const OFF_AT_ONCE = 'exec systemctl poweroff --force --force';
+/** In order, as ending is something that units can get wrong too; but not where a script has seen to its own end. */
+const OFF = `if [ "$(timeout 10 systemctl is-system-running)" != stopping ]; then
+  timeout 10 systemctl poweroff --no-block && exit
+fi
+${OFF_AT_ONCE}`;
 const ENVIRONMENT =
   'export SYSTEMD_COLORS=0 SYSTEMD_PAGER= LC_ALL=C.UTF-8 PATH=/usr/sbin:/usr/bin:/sbin:/bin';
+
+const FAILED_UNITS = `systemctl list-units --failed --plain --no-legend --full --no-pager | sed 's/ .*//'`;
+
+/** What a boot, or a script, that does not end waits for. */
+const WAITING = `{ echo '--- jobs'; timeout 10 systemctl list-jobs --no-pager
+  echo '--- password prompts'; cat /run/systemd/ask-password/ask.* 2>/dev/null
+  echo '--- processes'; ps -eo pid,ppid,stat,args --no-headers
+} > ${INSIDE}/hung 2>&1`;
 
 /** A script that does not end has timeout(1)'s status. Arguments: SECONDS */
 const REPORT = `#!/bin/sh
 ${ENVIRONMENT}
-systemctl is-system-running --wait > ${INSIDE}/state
+systemctl is-system-running --wait > /dev/null
 ${CLAIM}
-timeout "$1" sh ${INSIDE}/script > ${INSIDE}/output 2>&1 < /dev/null
-echo $? > ${INSIDE}/status
-${END}
+${FAILED_UNITS} > ${INSIDE}/failed-units
+timeout --kill-after=5 "$1" sh ${INSIDE}/script > ${INSIDE}/output 2>&1 < /dev/null
+status=$?
+echo $status > ${INSIDE}/status
+[ $status != 124 ] || ${WAITING}
+${JOURNAL}
+${OFF}
 `;
 
 const WATCHDOG = `#!/bin/sh
 ${ENVIRONMENT}
 sleep "$1"
 ${CLAIM}
-{ echo '--- jobs'; timeout 10 systemctl list-jobs --no-pager
-  echo '--- password prompts'; cat /run/systemd/ask-password/ask.* 2>/dev/null
-  echo '--- processes'; ps -eo pid,ppid,stat,args --no-headers
-} > ${INSIDE}/hung 2>&1
-${END}
+${WAITING}
+${JOURNAL}
+${OFF_AT_ONCE}
 `;
 
 /** Outside of all ordering: it has to run where the boot hangs. */

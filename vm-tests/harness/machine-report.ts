@@ -5,6 +5,7 @@ export interface Report {
   readonly output: string;
   readonly journal: string;
   readonly hung: string | null;
+  readonly failedUnits: readonly string[];
 }
 
 /** @returns null when it breaks off: the guest crashed, or its time was over */
@@ -12,7 +13,7 @@ export function readReport(text: string): Report | null {
   const sections = new Map<string, string[]>();
   let lines: string[] = [];
   for (const line of text.replaceAll('\r', '').split('\n')) {
-    const [, mark = ''] = /^== (output|hung|status \d+|journal|end|failed .*)$/.exec(line) ?? [];
+    const [, mark = ''] = /^== (output|failed-units|hung|status \d+|journal|end|failed .*)$/.exec(line) ?? [];
     if (mark === '') {
       lines.push(line);
     } else {
@@ -27,6 +28,7 @@ export function readReport(text: string): Report | null {
     output: sections.get('output')?.join('\n').trimEnd() ?? '',
     journal: sections.get('journal')?.join('\n') ?? '',
     hung: sections.get('hung')?.join('\n') ?? null,
+    failedUnits: sections.get('failed-units')?.filter((unit) => unit !== '') ?? [],
   };
 }
 

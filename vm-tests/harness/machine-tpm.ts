@@ -30,22 +30,21 @@ export async function startEmulatedTpm(step: string, folder: string, state: stri
     ],
     { stdio: 'ignore' },
   );
+  const stop = async () => {
+    if (failure === null) await end(child);
+    rmSync(place, { recursive: true });
+  };
   let failure: Error | null = null;
   child.once('error', (error) => {
     failure = error;
   });
   for (const deadline = performance.now() + START_MS; !existsSync(socket); await pause(20)) {
     if (failure !== null || child.exitCode !== null || performance.now() > deadline) {
+      await stop();
       throw new HarnessError(step, `swtpm: ${failure ?? 'expected its socket to appear'}`, log);
     }
   }
-  return {
-    socket,
-    async stop() {
-      await end(child);
-      rmSync(place, { recursive: true });
-    },
-  };
+  return { socket, stop };
 }
 
 async function end(child: ChildProcess): Promise<void> {

@@ -1,7 +1,7 @@
-import { execFileSync } from 'node:child_process';
 import { createCipheriv, randomBytes } from 'node:crypto';
 import { readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { outputOf } from './command.ts';
 
 /**
  * LUKS2 images with something in them, made without device mapper: the volume key is ours, so that what `cryptsetup
@@ -38,7 +38,8 @@ export function makeVolume(image: string, content: Buffer): Volume {
     String(OFFSET / 512),
   ];
   const keys = ['--volume-key-file', `${image}.volume-key`, '--key-size', String(8 * VOLUME_KEY_BYTES)];
-  execFileSync('cryptsetup', ['luksFormat', '-q', ...options, ...keys, ...CHEAP, image, `${image}.key`]);
+  const format = ['cryptsetup', 'luksFormat', '-q', ...options, ...keys, ...CHEAP];
+  outputOf(`making the volume ${image}`, [...format, image, `${image}.key`]);
   writeFileSync(
     image,
     Buffer.concat([readFileSync(image).subarray(0, OFFSET), encrypted(content, volumeKey)]),
@@ -65,7 +66,8 @@ function encrypted(content: Buffer, volumeKey: Buffer): Buffer {
 /** An empty ext4 file system. @param folder for what is needed meanwhile */
 export function fileSystem(folder: string, megabytes: number): Buffer {
   const image = join(folder, 'ext4');
-  execFileSync('mke2fs', ['-q', '-F', '-t', 'ext4', '-b', String(SECTOR_BYTES), image, `${megabytes}M`]);
+  const options = ['-q', '-F', '-t', 'ext4', '-b', String(SECTOR_BYTES)];
+  outputOf(`making the file system ${image}`, ['mke2fs', ...options, image, `${megabytes}M`]);
   const content = readFileSync(image);
   rmSync(image);
   return content;

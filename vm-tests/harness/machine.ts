@@ -1,12 +1,14 @@
 import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { stripVTControlCharacters } from 'node:util';
+import { checkVersion, consoleFault } from './banner.ts';
 import { needSpace } from './cache.ts';
 import { command, HarnessError } from './command.ts';
 import type { Boot, BootResult, Guest, GuestFile } from './guest.ts';
-import { type MachineImage, machineImage, ROOT_PARTITION } from './machine-image.ts';
+import { type MachineImage, machineImage } from './machine-image.ts';
 import { preparationFault, readReport } from './machine-report.ts';
-import { type EmulatedTpm, startEmulatedTpm } from './machine-tpm.ts';
+import { startEmulatedTpm } from './machine-tpm.ts';
+import { qemuArguments } from './qemu.ts';
 
 /** What a boot writes. */
 const FREE_MB = 1000;
@@ -17,13 +19,6 @@ const SHOWN_LINES = 30;
 /** timeout(1)'s exit statuses: it ended the program; the program did not heed it. */
 const OUT_OF_TIME = [124, 137];
 
-/** Without self tests and mitigations the kernel is through in half the time. */
-const KERNEL_ARGUMENTS = [
-  ...[`root=PARTUUID=${ROOT_PARTITION}`, 'rootwait', 'rw', 'rootfstype=ext4', 'init=/boot-test/init'],
-  ...['console=ttyS0', 'loglevel=4', 'systemd.show_status=1', 'panic=-1'],
-  ...['cryptomgr.notests', 'mitigations=off', 'audit=0', 'apparmor=0'],
-];
-
 /** Boots a virtual machine: QEMU without KVM, which makes a guest about as fast as a small board. */
 export const bootMachine: Boot = async (suite, guest, { scenario, folder, after }) => {
   const step = `${scenario} on ${suite} (machine)`;
@@ -33,40 +28,48 @@ export const bootMachine: Boot = async (suite, guest, { scenario, folder, after 
   await layOut(step, folder, guest);
   const tpm = guest.tpm === null ? null : await startEmulatedTpm(step, folder, guest.tpm);
   const start = performance.now();
-  const seconds = guest.watchdogSeconds + OVERHEAD_SECONDS;
+  // The boot has its watchdog, and the script.
+  const seconds = 2 * guest.watchdogSeconds + OVERHEAD_SECONDS;
+  let status: number;
   try {
     const qemu = ['timeout', '--kill-after=5', String(seconds), 'qemu-system-x86_64'];
     const accept = [0, ...OUT_OF_TIME];
     const log = join(folder, 'qemu.log');
     const timeoutMs = (seconds + 10) * 1000;
-    await command([...qemu, ...argumentsFor(folder, image, guest, tpm)], { step, log, timeoutMs, accept });
+    const program = [...qemu, ...qemuArguments(folder, image, guest, tpm?.socket ?? null)];
+    status = await command(program, { step, log, timeoutMs, accept });
   } finally {
     await tpm?.stop();
   }
-  return read(step, folder, (performance.now() - start) / 1000, seconds);
+  const result = read(step, folder, (performance.now() - start) / 1000);
+  const console = join(folder, 'console.log');
+  if (OUT_OF_TIME.includes(status))
+    throw wentWrong(step, console, `the guest did not end within ${seconds} s`);
+  if (result === null) throw wentWrong(step, console, 'the guest crashed');
+  if (after === undefined) checkVersion(step, suite, result.journal, console);
+  return result;
 };
 
-function read(step: string, folder: string, seconds: number, limitSeconds: number): BootResult {
+/** @returns null when there is no whole report */
+function read(step: string, folder: string, seconds: number): BootResult | null {
   const text = readFileSync(join(folder, 'report.log'), 'utf8');
   const console = join(folder, 'console.log');
   const fault = preparationFault(text);
   if (fault !== null) throw new HarnessError(step, `the guest ${fault}`, console);
+  const seen = consoleFault(readConsole(console));
+  if (seen !== null) throw wentWrong(step, console, seen);
   const report = readReport(text);
-  if (report === null) {
-    const reason =
-      seconds < limitSeconds ? 'the guest crashed' : `the guest did not end within ${limitSeconds} s`;
-    throw new HarnessError(step, `${reason}; its console's end:\n${endOf(console)}\n`, console);
-  }
+  if (report === null) return null;
   writeFileSync(join(folder, 'journal'), report.journal);
   return { ...report, seconds, folder };
 }
 
-function endOf(console: string): string {
-  const text = stripVTControlCharacters(readFileSync(console, 'utf8'));
-  return text.trimEnd().split('\n').slice(-SHOWN_LINES).join('\n');
-}
+const readConsole = (console: string) => stripVTControlCharacters(readFileSync(console, 'utf8'));
 
-const disksOf = (guest: Guest) => ['root', ...guest.disks.map(({ serial }) => serial)];
+function wentWrong(step: string, console: string, reason: string): HarnessError {
+  const end = readConsole(console).trimEnd().split('\n').slice(-SHOWN_LINES).join('\n');
+  return new HarnessError(step, `${reason}; its console's end:\n${end}\n`, console);
+}
 
 /** What the guest writes goes to files of its own (qcow2), which the next boot of the same machine takes over. */
 async function disks(
@@ -106,31 +109,4 @@ async function layOut(step: string, folder: string, guest: Guest): Promise<void>
   }
   const tar = ['tar', '-cf', join(folder, 'files.tar'), '--record-size=1M', '-C', tree, '.'];
   await command(tar, { step, log: join(folder, 'tar.log'), timeoutMs: 60_000 });
-}
-
-function argumentsFor(folder: string, image: MachineImage, guest: Guest, tpm: EmulatedTpm | null): string[] {
-  const file = (name: string) => join(folder, name);
-  const drive = (id: string, file: string, format: string) => [
-    '-drive',
-    `file=${file},if=none,id=${id},format=${format},cache=unsafe`,
-  ];
-  return [
-    ...['-M', 'q35,usb=off,vmport=off', '-accel', 'tcg,thread=multi,tb-size=512'],
-    // More than one processor, or one that claims to do more, crashed guests now and then under QEMU 7.2.
-    ...['-cpu', 'Nehalem,-cx16', '-smp', '1', '-m', '1024'],
-    ...['-display', 'none', '-nodefaults', '-no-user-config', '-no-reboot'],
-    ...['-serial', `file:${file('console.log')}`, '-serial', `file:${file('report.log')}`],
-    ...disksOf(guest).flatMap((id) => drive(id, file(`${id}.qcow2`), 'qcow2')),
-    ...drive('files', `${file('files.tar')},readonly=on`, 'raw'),
-    ...['root', 'files'].flatMap((id) => ['-device', `nvme,drive=${id},serial=${id}`]),
-    ...guest.disks.flatMap(({ serial }) => ['-device', `virtio-blk-pci,drive=${serial},serial=${serial}`]),
-    ...(tpm === null ? [] : tpmDevice(tpm.socket)),
-    ...(guest.network ? ['-netdev', 'user,id=net', '-device', 'virtio-net-pci,netdev=net,romfile='] : []),
-    ...['-kernel', image.kernel, '-append', [...KERNEL_ARGUMENTS, guest.append].join(' ')],
-  ];
-}
-
-function tpmDevice(socket: string): string[] {
-  const backend = ['-chardev', `socket,id=swtpm,path=${socket}`, '-tpmdev', 'emulator,id=tpm,chardev=swtpm'];
-  return [...backend, '-device', 'tpm-crb,tpmdev=tpm'];
 }

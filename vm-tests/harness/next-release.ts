@@ -48,7 +48,8 @@ export async function nextRelease(from: Suite, to: Suite): Promise<string> {
       }).flatMap(([name, value]) => ['-o', `${name}=${value}`]),
     ];
     const log = `${folder}.log`;
-    await command([...apt, 'update'], { step, log, timeoutMs: DOWNLOAD_MS });
+    // A mirror that breaks off would leave nothing to upgrade, and apt content.
+    await command([...apt, '--error-on=any', 'update'], { step, log, timeoutMs: DOWNLOAD_MS });
     await command([...apt, '--download-only', 'dist-upgrade'], { step, log, timeoutMs: DOWNLOAD_MS });
     rmSync(log);
   });

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { copyFileSync, globSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { join, resolve } from 'node:path';
+import type { ProductName } from '../../packaging/products.ts';
 import { rootTree } from './base.ts';
 import { cached } from './cache.ts';
 import { command, HarnessError } from './command.ts';
@@ -21,26 +22,33 @@ umount "$folder/root/proc"
 rm "$folder/root/package.deb"
 `;
 
-/** The package as `npm run package` left it in dist/, unless the environment names another. */
-export function packagePath(): string {
+/** The package as `npm run package` left it in dist/, unless the runner was given another. */
+export function packagePath(product: ProductName = 'fetch-luks-key'): string {
   const { VM_TESTS_PACKAGE: given } = process.env;
-  if (given !== undefined) return resolve(given);
-  const found = globSync('dist/fetch-luks-key_*_amd64.deb', { cwd: ROOT });
+  if (given !== undefined && product === 'fetch-luks-key') return resolve(given);
+  const wanted = `dist/${product}_*_amd64.deb`;
+  const found = globSync(wanted, { cwd: ROOT });
   const [only] = found;
   if (only === undefined || found.length > 1) {
     const got = found.length === 0 ? 'none' : found.join(', ');
-    throw new HarnessError(
-      'search for the package',
-      `expected one dist/fetch-luks-key_*_amd64.deb, got ${got}`,
-    );
+    throw new HarnessError('search for the package', `expected one ${wanted}, got ${got}`);
   }
   return join(ROOT, only);
 }
 
 /** What installing our package changes in the suite's base tree: a layer to be laid over it. */
 export async function installedLayer(suite: Suite): Promise<string> {
-  const deb = packagePath();
-  const lower = await rootTree(suite);
+  return await installed(suite, packagePath(), await rootTree(suite));
+}
+
+/** What installing the key server's package beside it changes: a layer to be laid over that. */
+export async function keyServerLayer(suite: Suite): Promise<string> {
+  const below = `${await installedLayer(suite)}:${await rootTree(suite)}`;
+  return await installed(suite, packagePath('luks-key-server'), below);
+}
+
+/** @param lower folders that it is installed over, as overlayfs takes them */
+async function installed(suite: Suite, deb: string, lower: string): Promise<string> {
   const hash = createHash('sha256').update(readFileSync(deb)).digest('hex');
   const folder = await cached(`product-${suite}`, { hash, lower, INSTALL }, FREE_MB, async (folder) => {
     const step = `${suite}: installing ${deb}`;

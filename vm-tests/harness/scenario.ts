@@ -1,9 +1,10 @@
-import { appendFileSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
-import { join } from 'node:path';
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { basename, join } from 'node:path';
 import t, { type Test } from 'tap';
 import { cacheFolder } from './cache.ts';
 import { type Boot, type BootResult, type Guest, type Suite, suites, type Tier } from './guest.ts';
 import { say } from './progress.ts';
+import { record } from './results.ts';
 
 /** How many of the journal's last lines a failure shows; all of it is in the folder. */
 const SHOWN_LINES = 60;
@@ -24,18 +25,6 @@ export interface Stage {
   boot(guest: Guest, after?: BootResult): Promise<BootResult>;
 }
 
-/** One line of the runner's results. */
-export interface Outcome {
-  readonly scenario: string;
-  readonly suite: Suite;
-  readonly tier: Tier;
-  readonly passed: boolean;
-  /** Of the boots alone, first to last. */
-  readonly seconds: readonly number[];
-  /** What the scenario keeps of it, in order. */
-  readonly evidence: readonly string[];
-}
-
 /**
  * Runs `body` on each suite, in each tier that it names; the runner's environment variables leave some of them out.
  * What fails shows where its logs are, and these stay.
@@ -50,9 +39,10 @@ export function scenario(
 ): void {
   const { VM_TESTS_SUITE: suiteWanted, VM_TESTS_TIER: tierWanted } = process.env;
   for (const [tier, boot] of Object.entries(tiers) as [Tier, Boot][]) {
-    if (tierWanted !== undefined && tierWanted !== tier) continue;
     for (const suite of onlySuites) {
-      if (suiteWanted !== undefined && suiteWanted !== suite) continue;
+      const wanted = (suiteWanted ?? suite) === suite && (tierWanted ?? tier) === tier;
+      record({ file: basename(process.argv[1] ?? ''), scenario: name, suite, tier, wanted });
+      if (!wanted) continue;
       const title = `${name}, ${suite} (systemd ${suites[suite]}), ${tier}`;
       void t.test(title, UNLIMITED, async (t) => {
         await play(t, name, suite, tier, boot, body);
@@ -95,24 +85,23 @@ async function play(
     ended = true;
   } finally {
     const passed = ended && t.passing();
-    record({ scenario: name, suite, tier, passed, seconds: boots.map(({ seconds }) => seconds), evidence });
+    const seconds = boots.map(({ seconds }) => seconds);
+    const took = seconds.map((one) => one.toFixed(1)).join(' + ');
+    say(`${passed ? 'ok' : 'FAILED'}: ${name}, ${suite}, ${tier}, ${took} s`);
+    record({ scenario: name, suite, tier, passed, seconds, evidence });
     if (passed) rmSync(folder, { recursive: true });
-    else show(t, folder, boots.at(-1));
+    else say(evidenceOf(folder, boots.at(-1)));
   }
 }
 
-function show(t: Test, folder: string, last: BootResult | undefined): void {
-  t.comment(`logs: ${folder}`);
-  if (last === undefined) return;
-  t.comment(`the last boot: script's exit status ${last.status}, output:\n${last.output}`);
-  if (last.hung !== null) t.comment(`it hung:\n${last.hung}`);
-  t.comment(`its journal's end:\n${last.journal.trimEnd().split('\n').slice(-SHOWN_LINES).join('\n')}`);
-}
-
-function record(outcome: Outcome): void {
-  const { VM_TESTS_RESULTS: file } = process.env;
-  const { scenario, suite, tier, passed, seconds } = outcome;
-  const took = seconds.map((one) => one.toFixed(1)).join(' + ');
-  say(`${passed ? 'ok' : 'FAILED'}: ${scenario}, ${suite}, ${tier}, ${took} s`);
-  if (file !== undefined) appendFileSync(file, `${JSON.stringify(outcome)}\n`);
+/** What a failure shows. Not by tap's comments, which its short reports leave out. */
+function evidenceOf(folder: string, last: BootResult | undefined): string {
+  const logs = `logs: ${folder}`;
+  if (last === undefined) return logs;
+  return [
+    logs,
+    `the last boot: script's exit status ${last.status}, output:\n${last.output}`,
+    ...(last.hung === null ? [] : [`it hung:\n${last.hung}`]),
+    `its journal's end:\n${last.journal.trimEnd().split('\n').slice(-SHOWN_LINES).join('\n')}`,
+  ].join('\n');
 }

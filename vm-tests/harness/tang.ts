@@ -1,7 +1,7 @@
-import { execFileSync } from 'node:child_process';
 import { mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { seal } from '../../test/support/sealing.ts';
+import { outputOf } from './command.ts';
 import type { GuestFile } from './guest.ts';
 
 const PORT = 7500;
@@ -25,7 +25,7 @@ export const TANG_UNIT = 'boot-test-tang.service';
 export function innerTang(folder: string): InnerTang {
   const database = join(folder, 'tang');
   mkdirSync(database);
-  execFileSync('/usr/libexec/tangd-keygen', [database], { stdio: 'ignore' });
+  outputOf('making keys of a Tang server', ['/usr/libexec/tangd-keygen', database]);
   const url = `http://127.0.0.1:${PORT}`;
   return {
     url,
@@ -44,11 +44,8 @@ export function innerTang(folder: string): InnerTang {
 
 /** What the server would answer to `GET /adv`: it speaks HTTP on its standard input. */
 function advertisement(database: string): Record<string, unknown> {
-  const answer = execFileSync(TANGD, [database], {
-    input: 'GET /adv HTTP/1.1\r\n\r\n',
-    encoding: 'utf8',
-    stdio: ['pipe', 'pipe', 'ignore'],
-  });
+  const step = 'asking a Tang server for its keys';
+  const answer = outputOf(step, [TANGD, database], 'GET /adv HTTP/1.1\r\n\r\n');
   return JSON.parse(answer.slice(answer.indexOf('\r\n\r\n') + 4)) as Record<string, unknown>;
 }
 

@@ -35,6 +35,10 @@ export function wrongUnit(name: string, changes: Changes): Readonly<Record<strin
   return { [`/etc/systemd/system/${name}`]: { content } };
 }
 
+/** A line more in the service's section [Unit]. */
+export const serviceWithDependency = (line: string) =>
+  wrongUnit(SERVICE_FILE, [['DefaultDependencies=no\n', `DefaultDependencies=no\n${line}\n`]]);
+
 /** A line more in the service. */
 export const serviceWith = (line: string) =>
   wrongUnit(SERVICE_FILE, [
