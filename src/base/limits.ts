@@ -32,6 +32,8 @@ export const limits = {
   auditHeadLagMs: 60_000,
   /** Of the journal, 12 KiB in UTF-8 at most: ours have some hundreds, unless somebody else wrote them. */
   journalLineChars: 4096,
+  /** So often it is asked at least what leads to a later head: an outage takes one or two of these with it. */
+  auditHeadTries: 4,
   /** setTimeout takes no more. */
   longestTimerMs: 2 ** 31 - 1,
   /** Of a PIN, before a handler gives up: a TPM locks itself after some more. */
