@@ -122,14 +122,22 @@ t.test(
     const keepalive = directives('fetch-luks-key-keepalive.service');
     const after = (keepalive.get('After') ?? []).join(' ').split(' ');
     for (const target of ['network.target', 'network-online.target']) t.ok(after.includes(target), target);
-    t.same(keepalive.get('ExecStop'), ['-/usr/bin/fetch-luks-key announce-reboot']);
+    const [jobs = '', announces] = keepalive.get('ExecStop') ?? [];
+    t.match(
+      jobs,
+      /^-\+\/usr\/bin\/nsenter --mount=\/proc\/1\/ns\/mnt /,
+      'systemd cannot be reached from inside',
+    );
+    t.equal(announces, '-/usr/bin/fetch-luks-key announce-reboot');
     t.same(keepalive.get('TimeoutStopSec'), ['10s']);
     t.notOk(keepalive.has('DefaultDependencies'), 'a shutdown stops it');
     // Not the scripts of fetch-luks-key-act@.service, which are run with all privileges; nor what a volume may hold.
     t.same(keepalive.get('ReadWritePaths'), [
-      '-/run/fetch-luks-key/act -/etc/fetch-luks-key/audit-heads -/etc/fetch-luks-key/server-keys',
+      '-/etc/fetch-luks-key/audit-heads -/etc/fetch-luks-key/server-keys',
     ]);
-    t.same(keepalive.get('ReadOnlyPaths'), ['/run']);
+    t.same(keepalive.get('BindPaths'), ['-/run/fetch-luks-key/act']);
+    // Nobody is there who would do what root asks for.
+    t.same(keepalive.get('TemporaryFileSystem'), ['/run:ro /var:ro']);
     for (const name of ['StateDirectory', 'RuntimeDirectory']) t.notOk(keepalive.has(name), name);
   },
 );

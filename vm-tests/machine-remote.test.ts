@@ -16,7 +16,6 @@ import { makeTpm } from './harness/machine-tpm.ts';
 import { scenario } from './harness/scenario.ts';
 
 const KEEPALIVE = 'fetch-luks-key-keepalive.service';
-const ACT = 'fetch-luks-key-act@revoked.path';
 const OPENED = 'tpm2, remote home|remote home, tpm2';
 const HEARD = /this machine is revoked: doing suspend/;
 const SEALED = '/etc/fetch-luks-key/volumes/data.jwe';
@@ -73,7 +72,7 @@ rm /boot-test/invitation /boot-test/key
   const suspended = 'grep -qx 1 /sys/block/dm-0/dm/suspended';
   const lives = machineWith(volumes, {
     ...guest,
-    enable: [NETWORKD, KEEPALIVE, ACT],
+    enable: [NETWORKD, KEEPALIVE],
     files: { ...networkdFiles, '/boot-test/key': { content: disk.key } },
     script: `${showMounted('/mnt/data')}
 until journalctl -b -u ${KEEPALIVE} | grep -q 'watching'; do sleep 0.5; done
@@ -81,10 +80,12 @@ ${tellHost(told, 'ready')}
 until ${suspended}; do sleep 0.1; done
 ${tellHost(told, 'suspended')}
 echo suspended
+until journalctl -b -u ${KEEPALIVE} | grep -q 'Deactivated successfully'; do sleep 0.5; done
 # So that it can be unmounted.
 cryptsetup luksResume data --key-file /boot-test/key
 `,
   });
+  // Kept, not judged: bench/RESULTS.md has it beside its bar.
   let tookMs = 0;
   const lived = await beside(stage.boot(lives, late), async (signal) => {
     const refusal = /recover nas .*locked|alert refused: nas/;
@@ -105,8 +106,12 @@ cryptsetup luksResume data --key-file /boot-test/key
     `revoked → suspended: ${Math.round(tookMs)} ms; in the guest heard ${heard}, act starts ${acting}, has done it ${acted}`,
   );
   t.ok(
-    server.journal.some((line) => /alert acted: nas .*revoked: suspend/.test(line)),
-    'the server heard that it acted',
+    server.journal.some((line) => /alert acted: nas .*revoked: doing suspend/.test(line)),
+    'the server heard that it was going to act',
+  );
+  t.ok(
+    server.journal.some((line) => /alert acted: nas .*revoked: suspend: done/.test(line)),
+    'and what came of it',
   );
   t.ok(inOrder(lived.journal, handler('data', 'key delivered'), HEARD), 'opened, then revoked');
   t.equal(lineOf(lived.journal, /luksSuspend data: exit status/), null);

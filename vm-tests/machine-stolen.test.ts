@@ -56,8 +56,16 @@ scenario('stolen disk, another TPM', { machine: bootMachine }, async (t, stage) 
   completed(t, first);
   inUse(t, first, 'data', 'tpm2, remote home|remote home, tpm2');
 
+  const early = await stage.boot({ ...guest, tpm: another.state }, first);
+  completed(t, early);
+  const recovers = (await server.command('audit', 'show')).stdout.match(/machine recover nas .*/g) ?? [];
+  t.ok(recovers.length > 1);
+  t.match(recovers.at(-1), /: done$/, 'nobody has told the server yet: it takes the thief for the machine');
+  refused(t, early, 'data', '.*2 of 2 needed: tpm2: ');
+  notWaitedFor(t, early, 'data');
+
   t.equal((await server.command('lock', 'nas')).status, 0);
-  const stolen = await stage.boot({ ...guest, tpm: another.state }, first);
+  const stolen = await stage.boot({ ...guest, tpm: another.state }, early);
   completed(t, stolen);
   refused(t, stolen, 'data', '.*2 of 2 needed');
   notWaitedFor(t, stolen, 'data');

@@ -28,10 +28,20 @@ export const limits = {
   actionTimeoutMs: 60_000,
   /** A machine's report to its server, before it acts: the data's safety does not wait for the record of it. */
   reportMs: 3_000,
+  /** An order to act that nobody has taken by then is told as such: systemd takes it at once. */
+  orderTakenMs: 10_000,
+  /** What becomes of an order is looked for so often, */
+  outcomeLookMs: 500,
+  /** for so long: several actions, each with its own limit, */
+  actionsMs: 10 * 60_000,
+  /** and reported so often at most, half a minute in all: the report before has left. */
+  outcomeReports: 5,
   /** A head of the audit log may be older than the last one, as processes of one server sign each for itself. */
   auditHeadLagMs: 60_000,
   /** Of the journal, 12 KiB in UTF-8 at most: ours have some hundreds, unless somebody else wrote them. */
   journalLineChars: 4096,
+  /** So often it is asked at least what leads to a later head: an outage takes one or two of these with it. */
+  auditHeadTries: 4,
   /** setTimeout takes no more. */
   longestTimerMs: 2 ** 31 - 1,
   /** Of a PIN, before a handler gives up: a TPM locks itself after some more. */

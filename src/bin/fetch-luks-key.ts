@@ -5,7 +5,7 @@ import { main } from '../cli/main.ts';
 import type { World } from '../cli/world.ts';
 import { credentialsBySystemd } from '../creds/credentials.ts';
 import { takeConnection } from '../os/activation.ts';
-import { leaveProof, leftProof, order } from '../os/alive-files.ts';
+import { leaveProof, leftProof, order, outcome } from '../os/alive-files.ts';
 import { serveAll } from '../os/all-connections.ts';
 import { pinAsker } from '../os/ask-pin.ts';
 import { bootId } from '../os/boot-id.ts';
@@ -91,6 +91,7 @@ const world: World = {
     serverWorld,
     leftProof,
     order,
+    outcome,
     rest,
     ready: manager.ready,
     watchdogMs: manager.watchdogMs,

@@ -1,6 +1,7 @@
 import { AppError, asAppError } from '../base/errors.ts';
 import { keyPinText } from '../base/key-pin.ts';
 import { limits } from '../base/limits.ts';
+import type { ServerConnection } from '../base/server-connection.ts';
 import { withServer } from '../config/edit.ts';
 import { loadConfig } from '../config/load.ts';
 import { isServerName } from '../config/server.ts';
@@ -13,11 +14,13 @@ import {
 } from '../config/server-keys.ts';
 import { identityToPem, makeIdentity } from '../identity/identity.ts';
 import type { Succession } from '../identity/succession.ts';
-import { ask, connectTo } from '../remote/key-server.ts';
-import { join as joinWire } from '../wire/machine.ts';
+import { connectTo } from '../remote/key-server.ts';
 import { absolute, type Command, etcOption, parseCommandLine } from './command.ts';
 import { type Invitation, onlyInvitation } from './invitation.ts';
+import { alreadyJoined, askToJoin, leftKey } from './joining.ts';
 import type { World } from './world.ts';
+
+const AGAIN = 'the server may have taken the invitation: run this again, with the same line';
 
 export const joinCommand: Command = {
   name: 'join',
@@ -27,7 +30,8 @@ export const joinCommand: Command = {
 Reads the line that 'luks-key-server invite' printed, makes this machine's key
 for that server, and uses the invitation up. The server is known by its key,
 which the line names, from then on. This machine's key is kept encrypted to the
-TPM where there is one, else in a file of mode 0600.
+TPM where there is one, else in a file of mode 0600. When the answer is lost,
+the same line is good once more here.
 
   --name NAME   what to call the server here; default: its host's name
   --etc DIR     default /etc/fetch-luks-key
@@ -78,48 +82,48 @@ example:
   },
 };
 
-/** Nothing is left behind when it fails; the invitation is used up last. */
+/**
+ * Nothing is left behind when it fails, but for a key that the server may have taken: it is on the disk before the server
+ * sees it, and the next attempt goes on with it.
+ */
 export async function join(invitation: Invitation, server: string, etc: string, world: World) {
   const { url, pinSha256, name } = invitation;
-  const identity = makeIdentity(name, world.random);
   const path = `${etc}/identity/${server}`;
-  const pem = identityToPem(identity);
-  const kept = await keepable(pem, world);
   world.durable.makeFolder(`${etc}/identity`);
-  write(`${path}.new`, kept.bytes, world);
+  const left = await leftKey(`${path}.new`, world);
+  const { identity, byTpm } = left ?? (await newKey(`${path}.new`, name, world));
   const tls = { clientCertificate: identity.certificate, clientKey: identity.key };
-  const connection = await connectTo(
-    { url, keys: onlyKey(pinSha256) },
-    tls,
-    world.serverWorld.connector,
-    world.signal,
-  );
+  let mayBeTaken = left !== null;
   try {
-    const body = { invitation: invitation.invitation };
-    const asking = ask(connection, 'POST', '/v1/join', body, joinWire.response, world.signal);
-    const answer = await asking.catch(explain);
-    if (answer.name !== name) {
-      throw new AppError(
-        'refused',
-        `the server calls this machine ${answer.name}, and the invitation ${name}`,
-      );
-    }
+    const to = { url, keys: onlyKey(pinSha256) };
+    const connected = async <T>(work: (connection: ServerConnection) => Promise<T>): Promise<T> => {
+      const connection = await connectTo(to, tls, world.serverWorld.connector, world.signal);
+      return await work(connection).finally(() => connection.close());
+    };
+    const before = left && (await connected((connection) => alreadyJoined(name, connection, world)));
+    const answer =
+      before ??
+      (await connected((connection) => {
+        mayBeTaken = true;
+        return askToJoin(invitation.invitation, connection, world.signal);
+      }));
     keepKeys(pinSha256, answer.chain, etc, world);
+    await addServer(server, { url: url.origin, pin: keyPinText(pinSha256), identity: path }, etc, world);
+    // Last: until then another attempt finds it.
     world.durable.rename(`${path}.new`, path);
-    const file = `${etc}/config.yaml`;
-    const text = (await world.files.read(file, limits.configBytes))?.toString() ?? '';
-    const settings = { url: url.origin, pin: keyPinText(pinSha256), identity: path };
-    write(`${file}.new`, Buffer.from(withServer(text, server, settings)), world);
-    world.durable.rename(`${file}.new`, file);
     const told = {
       status: answer.status,
       fingerprint: keyPinText(identity.pinSha256),
-      'protected-with-tpm': kept.byTpm,
+      'protected-with-tpm': byTpm,
     };
     return { name: answer.name, path, told };
-  } finally {
-    connection.close();
+  } catch (thrown) {
+    const error = asAppError(thrown);
+    if (mayBeTaken && error.code !== 'refused') {
+      throw new AppError(error.code, error.message, { hint: AGAIN, cause: thrown });
+    }
     world.durable.remove(`${path}.new`);
+    throw thrown;
   }
 }
 
@@ -130,13 +134,23 @@ function keepKeys(pinSha256: Buffer, chain: readonly Succession[], etc: string, 
   world.durable.replace(serverKeysPath(etc, pinSha256), serverKeysText(chain, keyPinText(pinSha256)));
 }
 
-/** The server tells no more of an invitation than of a key. */
-function explain(thrown: unknown): never {
-  if (!(thrown instanceof AppError) || thrown.code !== 'refused') throw thrown;
-  throw new AppError('refused', 'the server does not take this invitation', {
-    cause: thrown,
-    hint: 'it is good once, for one hour: ask for another one',
-  });
+async function addServer(
+  server: string,
+  settings: Parameters<typeof withServer>[2],
+  etc: string,
+  world: World,
+): Promise<void> {
+  const file = `${etc}/config.yaml`;
+  const text = (await world.files.read(file, limits.configBytes))?.toString() ?? '';
+  write(`${file}.new`, Buffer.from(withServer(text, server, settings)), world);
+  world.durable.rename(`${file}.new`, file);
+}
+
+async function newKey(path: string, name: string, world: World) {
+  const identity = makeIdentity(name, world.random);
+  const { bytes, byTpm } = await keepable(identityToPem(identity), world);
+  write(path, bytes, world);
+  return { identity, byTpm };
 }
 
 /** Encrypted to the TPM where that works; else as it is, and somebody is told why. */

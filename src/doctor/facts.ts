@@ -17,6 +17,8 @@ export interface Facts {
   readonly units: UnitFacts | AppError;
   readonly bootedWithSystemd: boolean;
   readonly keepaliveIsOn: boolean;
+  /** Of the units that have done what config.yaml says about a verdict, those that cannot start. */
+  readonly actUnitsOff: readonly { readonly unit: string; readonly masked: boolean }[];
   readonly credentials: readonly CredentialUse[];
   /** Of each pin of each sealed key that is used: null = it would answer, else why not. */
   readonly answers: ReadonlyMap<PinPolicy, AppError | null>;

@@ -55,6 +55,7 @@ export const severityOf = {
   'server-unreachable': 'weakens',
   'server-other-key': 'weakens',
   'keepalive-off': 'weakens',
+  'act-off': 'weakens',
   'identity-unusable': 'weakens',
   'identity-unprotected': 'weakens',
   'server-behind-volume': 'breaks-boot',

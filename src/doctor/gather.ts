@@ -11,6 +11,7 @@ import { probe } from '../status/probe.ts';
 import { type ServerStatus, type ServerStatusWorld, serverStatus } from '../status/server.ts';
 import { ourEntries, type VolumeFacts, volumeFacts } from '../status/volume.ts';
 import { type TpmLook, unusedPcrs } from '../tpm/look.ts';
+import { actUnitsOff } from './act-units.ts';
 import { credentialUses } from './credentials.ts';
 import type { Facts, TpmFacts } from './facts.ts';
 import { mountsIn } from './fstab.ts';
@@ -63,6 +64,7 @@ export async function gather(
     units,
     bootedWithSystemd: (await files.mode('/run/systemd/system')) !== null,
     keepaliveIsOn: await isPulledIn(files, folders, 'fetch-luks-key-keepalive.service'),
+    actUnitsOff: await actUnitsOff(config, files, folders),
     credentials: await credentialUses(files, folders),
     answers,
     tpm,

@@ -1,10 +1,11 @@
 import type { ServerStatus } from '../status/server.ts';
+import { checkActUnits } from './act-units.ts';
 import type { Facts } from './facts.ts';
 import { type Finding, finding } from './finding.ts';
 
 /** The key servers, and this machine's identities for them. */
 export function checkServers(facts: Facts): Finding[] {
-  return [...facts.servers.flatMap(checkServer), ...checkKeepalive(facts)];
+  return [...facts.servers.flatMap(checkServer), ...checkKeepalive(facts), ...checkActUnits(facts)];
 }
 
 function checkServer(server: ServerStatus): Finding[] {

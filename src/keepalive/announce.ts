@@ -1,25 +1,22 @@
-import { AppError, asAppError, failureLine } from '../base/errors.ts';
+import { asAppError, failureLine } from '../base/errors.ts';
 import { limits } from '../base/limits.ts';
-import type { Runner } from '../base/ports.ts';
 import type { ServerSettings } from '../config/server.ts';
 import { ask, connectTo } from '../remote/key-server.ts';
 import * as wire from '../wire/machine.ts';
 import type { KeepaliveWorld } from './world.ts';
 
-const SYSTEMCTL = '/usr/bin/systemctl';
 /** Units that end in another boot of this machine (systemd.special(7)). A soft reboot is none: its boot id stays. */
 const REBOOTS = ['reboot.target', 'kexec.target'];
 
-/** Whether systemd is on its way to another boot, and not to switching the machine off. @throws AppError `unavailable` */
-export async function isRebooting(runner: Runner, signal: AbortSignal): Promise<boolean> {
-  const { status, stdout, stderr } = await runner.run(
-    SYSTEMCTL,
-    ['list-jobs', '--plain', '--no-legend', '--no-pager'],
-    { timeoutMs: limits.announceMs, maxOutputBytes: limits.jobListBytes, signal },
-  );
-  if (status !== 0) throw new AppError('unavailable', `${SYSTEMCTL}: ${stderr.trim()}`);
-  const jobs = stdout.toString().split('\n');
-  return jobs.some((line) => {
+/**
+ * Where fetch-luks-key-keepalive.service leaves what `systemctl list-jobs` has said: who talks to the network cannot
+ * reach systemd.
+ */
+export const JOBS_FILE = '/run/fetch-luks-key-act/jobs';
+
+/** Whether systemd is on its way to another boot, and not to switching the machine off. @param jobs of `JOBS_FILE` */
+export function isRebooting(jobs: string): boolean {
+  return jobs.split('\n').some((line) => {
     // JOB UNIT TYPE STATE
     const [, unit = '', type] = line.trim().split(/ +/);
     return type === 'start' && REBOOTS.includes(unit);

@@ -36,6 +36,9 @@ export class HeadWitness {
   /** Oldest first; null = the file has not been read yet. */
   #seen: SeenHead[] | null = null;
   #behindSinceMs: number | null = null;
+  /** Since when, and how often by now, the server has not answered what leads to a later head. */
+  #unshownSinceMs: number | null = null;
+  #timesUnshown = 0;
   #isForgedTold = false;
   #isUnwrittenTold = false;
 
@@ -50,7 +53,7 @@ export class HeadWitness {
    * @param serverKey whose signature counts
    * @param digests asks the server, who may refuse
    * @returns what is wrong, once it has been told in the journal; null = nothing, or nothing new
-   * @throws AppError what `digests` throws; the head is not kept then
+   * @throws AppError what `digests` throws, unless it does so each time for `auditHeadLagMs`; the head is not kept then
    */
   async see(head: HeadJson | null, serverKey: ServerKey, digests: DigestsAfter): Promise<string | null> {
     const fault = await this.#faultOf(head, serverKey, digests);
@@ -77,23 +80,47 @@ export class HeadWitness {
       return this.#keep(head, fault);
     }
     if (head.seq > last.seq) {
-      const isLonger = await isExtension(binary(head), binary(last), digests);
+      const isLonger = await this.#isLonger(head, last, digests);
       // Another keep-alive's answer came in between: this one is not the news that it was.
       if (this.#seen?.at(-1) !== last) return null;
-      return this.#keep(
-        head,
-        isLonger ? null : `record ${head.seq} of its audit log does not extend record ${last.seq}`,
-      );
+      const not = isLonger === null ? 'is not shown to' : 'does not';
+      const fault = `record ${head.seq} of its audit log ${not} extend record ${last.seq}`;
+      return this.#keep(head, isLonger === true ? null : fault);
     }
-    this.#behindSinceMs = null;
+    this.#agree();
     return head.hash === last.hash
       ? null
       : this.#keep(head, `record ${last.seq} of its audit log has changed`);
   }
 
+  /**
+   * Who answers keep-alives and never this hides something. Whose line fails, or who is overloaded, does so once or twice.
+   * @returns null when the server has been asked for long enough
+   */
+  async #isLonger(head: HeadJson, last: SeenHead, digests: DigestsAfter): Promise<boolean | null> {
+    try {
+      return await isExtension(binary(head), binary(last), digests);
+    } catch (thrown) {
+      const { code } = asAppError(thrown);
+      if (code === 'stopped' || code === 'bug') throw thrown;
+      const nowMs = this.#world.clock.nowMs();
+      this.#unshownSinceMs ??= nowMs;
+      this.#timesUnshown += 1;
+      const isLong = nowMs - this.#unshownSinceMs >= limits.auditHeadLagMs;
+      if (isLong && this.#timesUnshown >= limits.auditHeadTries) return null;
+      throw thrown;
+    }
+  }
+
+  #agree(): void {
+    this.#behindSinceMs = null;
+    this.#unshownSinceMs = null;
+    this.#timesUnshown = 0;
+  }
+
   /** After a fault all begins anew; what had been seen before is kept beside it, the first time. */
   #keep(head: HeadJson | null, fault: string | null): string | null {
-    this.#behindSinceMs = null;
+    this.#agree();
     const seen = new Date(this.#world.wallMs()).toISOString().slice(0, 10);
     const before = this.#seen ?? [];
     const earlier = fault === null ? before.filter((one) => one.seen !== seen) : [];

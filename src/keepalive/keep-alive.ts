@@ -7,10 +7,12 @@ import { ask, connectTo } from '../remote/key-server.ts';
 import type { ServerWorld } from '../remote/server-world.ts';
 import { eventData } from '../wire/event-stream.ts';
 import * as wire from '../wire/machine.ts';
+import { Acting, type ActingOptions } from './acting.ts';
 import type { HeadWitness } from './head-witness.ts';
 import type { KeyFollower } from './key-follower.ts';
 import { Nap } from './nap.ts';
 import { pauseMs, retryMs } from './pace.ts';
+import { report } from './report.ts';
 import type { KeepaliveWorld, Verdict } from './world.ts';
 
 export interface KeepaliveOptions {
@@ -28,7 +30,7 @@ export interface KeepaliveOptions {
 export class ServerKeepalive {
   readonly #name: string;
   readonly #settings: ServerSettings;
-  readonly #actions: Readonly<Record<Verdict, readonly Action[]>>;
+  readonly #acting: Acting;
   readonly #witness: HeadWitness;
   readonly #follower: KeyFollower;
   readonly #world: KeepaliveWorld;
@@ -43,12 +45,13 @@ export class ServerKeepalive {
   constructor({ name, settings, actions, witness, follower, world, signal }: KeepaliveOptions) {
     this.#name = name;
     this.#settings = settings;
-    this.#actions = actions;
     this.#witness = witness;
     this.#follower = follower;
     this.#world = world;
     this.#signal = AbortSignal.any([signal, this.#over.signal]);
     this.#nap = new Nap(world.clock, this.#signal);
+    const connected: ActingOptions['connected'] = (work) => this.#connected(work);
+    this.#acting = new Acting({ server: name, actions, world, signal: this.#signal, connected });
   }
 
   /** Ends when `signal` aborts, or the machine is revoked. */
@@ -139,7 +142,10 @@ export class ServerKeepalive {
     await this.#follower.see(answer['server-key'], connection, this.#signal);
     const digests = (after: number) => this.#auditDigests(after, connection);
     const fault = await this.#witness.see(answer['audit-head'], connection.serverKey, digests);
-    if (fault !== null) await this.#report(connection, 'audit-head', fault);
+    if (fault !== null) {
+      const to = { server: this.#name, journal: this.#world.journal };
+      await report({ kind: 'audit-head', text: fault }, connection, to, this.#signal);
+    }
     return answer['lease-left-ms'];
   }
 
@@ -198,32 +204,12 @@ export class ServerKeepalive {
     const before = this.#verdict;
     this.#verdict = verdict;
     try {
-      await this.#act(verdict, connection);
-      if (verdict === 'revoked') this.#over.abort();
+      await this.#acting.act(verdict, connection);
+      if (verdict === 'revoked') void this.#acting.told().then(() => this.#over.abort());
     } catch (thrown) {
       // It is heard again, and ordered again.
       this.#verdict = before;
       this.#world.journal.error(`${this.#name}: ${verdict}: ${failureLine(asAppError(thrown))}`);
-    }
-  }
-
-  /** The report leaves before the action, which may end this machine's network; it is not waited for without end. */
-  async #act(verdict: Verdict, connection: ServerConnection): Promise<void> {
-    const actions = this.#actions[verdict].map((action) => (typeof action === 'string' ? action : 'run'));
-    const what = actions.length === 0 ? 'nothing is configured to be done' : `doing ${actions.join(', ')}`;
-    this.#world.journal.warning(`${this.#name}: this machine is ${verdict}: ${what}`);
-    if (actions.length === 0) return;
-    await this.#report(connection, 'acted', `${verdict}: ${actions.join(', ')}`);
-    this.#world.order(verdict);
-  }
-
-  /** For the server's log and its operators. */
-  async #report(connection: ServerConnection, kind: 'acted' | 'audit-head', text: string): Promise<void> {
-    const soon = AbortSignal.any([this.#signal, AbortSignal.timeout(limits.reportMs)]);
-    try {
-      await ask(connection, 'POST', '/v1/alerts', { kind, text }, wire.alert.response, soon);
-    } catch (thrown) {
-      this.#world.journal.warning(`${this.#name}: report: ${asAppError(thrown).message}`);
     }
   }
 }

@@ -11,6 +11,9 @@ export interface LeftProof {
 
 export type Verdict = 'locked' | 'revoked';
 
+/** What became of an order. */
+export type Outcome = 'not begun' | 'under way' | 'done' | 'failed';
+
 export interface KeepaliveWorld extends WitnessWorld {
   readonly random: Random;
   readonly serverWorld: ServerWorld;
@@ -18,6 +21,8 @@ export interface KeepaliveWorld extends WitnessWorld {
   leftProof(serverPins: readonly Buffer[]): Promise<LeftProof | null>;
   /** Has the unit that may do so act. @throws AppError `unavailable` */
   order(verdict: Verdict): void;
+  /** Of the last order. */
+  outcome(verdict: Verdict): Outcome;
   /** Gives memory back that a daemon at rest does not need. */
   rest(): void;
   /** Tells systemd that this daemon has started (sd_notify(3)). */

@@ -1,8 +1,10 @@
-import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { AppError } from '../base/errors.ts';
 
 /** Where the handler leaves what the keep-alive daemon needs, and that what the acting unit does: gone with this boot. */
 const RUN = '/run/fetch-luks-key';
+/** Where the acting unit leaves how it ended; the daemon cannot write there. */
+const ACTED = '/run/fetch-luks-key-act';
 
 /** @throws AppError `unavailable` */
 export function leaveProof(serverPin: Buffer, kid: string, proof: Buffer): void {
@@ -35,6 +37,18 @@ function proofIn(path: string): { kid: string; proof: string } | null {
 /** Starts fetch-luks-key-act@VERDICT.service, by its path unit. @throws AppError `unavailable` */
 export function order(verdict: string): void {
   leave('act', verdict, '');
+}
+
+/** What became of the last order, as fetch-luks-key-act@VERDICT.service shows it. */
+export function outcome(verdict: string): 'not begun' | 'under way' | 'done' | 'failed' {
+  if (existsSync(`${RUN}/act/${verdict}`)) return 'not begun';
+  try {
+    // $SERVICE_RESULT, $EXIT_CODE and $EXIT_STATUS (systemd.exec(5)).
+    const text = readFileSync(`${ACTED}/${verdict}.result`, 'utf8');
+    return text.trim() === 'success exited 0' ? 'done' : 'failed';
+  } catch {
+    return 'under way';
+  }
 }
 
 function leave(folder: string, name: string, text: string): void {

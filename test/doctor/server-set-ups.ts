@@ -133,6 +133,26 @@ export function serverSetUps(server: () => KeyServerProcess): SetUp[] {
       },
     },
     {
+      title: 'what starts the action is masked',
+      finds: 'act-off',
+      says: /fetch-luks-key-act@revoked\.path: it is masked/,
+      async breaks(patient) {
+        await joined(patient);
+        patient.config(`${readFileSync(`${patient.etc}/config.yaml`, 'utf8')}on-revoked: [suspend]\n`);
+        patient.mask('fetch-luks-key-act@revoked.path');
+      },
+    },
+    {
+      title: 'nobody is there to act',
+      finds: 'act-off',
+      says: /fetch-luks-key-act@locked\.service: it is not there/,
+      async breaks(patient) {
+        await joined(patient);
+        patient.config(`${readFileSync(`${patient.etc}/config.yaml`, 'utf8')}on-locked: [close]\n`);
+        patient.remove('units/fetch-luks-key-act@.service');
+      },
+    },
+    {
       title: 'the identity is not there',
       finds: 'identity-unusable',
       async breaks(patient) {

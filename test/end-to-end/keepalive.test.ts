@@ -52,7 +52,7 @@ t.test('a verdict of the server is acted upon once, within a second or two; an o
   );
   t.ok(await nas.opens());
   const { child, lines } = nas.keepalive();
-  await pause(2000);
+  await until('it watches', () => lines.some((line) => line.endsWith('watching home')));
   await server.stop('SIGKILL');
   await pause(3000);
   t.notOk(nas.ordered('locked') || nas.ordered('revoked'), 'the server is away: nothing is done');

@@ -154,6 +154,39 @@ t.test('a server that does not show what it recorded', async (t) => {
   t.equal(await one.see(head(12), publicKey, async () => []), fault);
 });
 
+t.test('a server that lives, and never shows what it recorded', async (t) => {
+  const { witness, told, now, kept } = stage(t);
+  const one = witness();
+  await one.see(head(5), publicKey, digests);
+  for (const code of ['unavailable', 'refused'] as const) {
+    const answer = new AppError(code, 'the server has too many requests');
+    const busy = () => Promise.reject(answer);
+    const [last = 0, next = 0] = code === 'unavailable' ? [5, 9] : [9, 12];
+    await t.rejects(one.see(head(next), publicKey, busy), answer);
+    now.ms += 10 * limits.auditHeadLagMs;
+    for (let tries = 2; tries < limits.auditHeadTries; tries++) {
+      await t.rejects(one.see(head(next), publicKey, busy), answer, 'it was away in between');
+    }
+    const fault = `record ${next} of its audit log is not shown to extend record ${last}`;
+    t.equal(await one.see(head(next), publicKey, busy), fault);
+    t.equal(await one.see(head(next), publicKey, busy), null, 'once');
+    t.equal(told.at(-1)?.startsWith(`home: major alert: ${fault} (hint: `), true);
+    t.equal(kept().at(-1)?.seq, next, 'it begins anew with the head that it was given');
+  }
+  const answer = new AppError('unavailable', 'down');
+  for (let tries = 0; tries < 3 * limits.auditHeadTries; tries++) {
+    const down = () => Promise.reject(answer);
+    await t.rejects(one.see(head(20), publicKey, down), answer, 'many times, but not for long');
+  }
+  t.equal(await one.see(head(20), publicKey, digests), null, 'shown at last');
+  now.ms += limits.auditHeadLagMs;
+  await t.rejects(
+    one.see(head(30), publicKey, () => Promise.reject(answer)),
+    answer,
+    'all is forgotten',
+  );
+});
+
 t.test('two answers at a time', async (t) => {
   const { witness, kept } = stage(t);
   const one = witness();

@@ -8,6 +8,7 @@ import { onlyKey } from '../../src/config/server-keys.ts';
 import { HeadWitness } from '../../src/keepalive/head-witness.ts';
 import { ServerKeepalive } from '../../src/keepalive/keep-alive.ts';
 import { KeyFollower } from '../../src/keepalive/key-follower.ts';
+import type { Outcome } from '../../src/keepalive/world.ts';
 import { clock } from '../../src/os/clock.ts';
 import { durableFiles } from '../../src/os/durable-files.ts';
 import { files } from '../../src/os/files.ts';
@@ -20,7 +21,7 @@ type Answer = 'armed' | 'locked' | 'revoked' | 'cut';
 
 /** A server whose stream and whose answers may disagree, as those of a real one do for an instant. */
 function daemon(t: Test, { failingOrders = 0 } = {}) {
-  const line = { answer: 'armed' as Answer, connections: 0, identities: 0 };
+  const line = { answer: 'armed' as Answer, outcome: 'done' as Outcome, connections: 0, identities: 0 };
   const seen = { requests: [] as string[], orders: [] as string[], lines: [] as string[] };
   const events: string[] = [];
   let more = Promise.withResolvers<void>();
@@ -79,6 +80,7 @@ function daemon(t: Test, { failingOrders = 0 } = {}) {
       seen.orders.push(verdict);
       seen.requests.push(`order ${verdict}`);
     },
+    outcome: () => line.outcome,
     rest: () => {},
     ready: () => {},
     watchdogMs: null,
@@ -133,10 +135,11 @@ t.test('what the stream says is asked about; the answer counts', async (t) => {
   tell('locked');
   await heard(() => seen.orders.length === 1);
   t.same(seen.orders, ['locked']);
+  await heard(() => seen.requests.at(-1)?.endsWith('done') === true);
   t.same(
     seen.requests.filter((one) => one !== '/v1/keepalive'),
-    ['/v1/alerts locked: suspend', 'order locked'],
-    'once, and the report goes first',
+    ['/v1/alerts locked: doing suspend', 'order locked', '/v1/alerts locked: suspend: done'],
+    'once; a report goes before, and one after',
   );
   line.answer = 'armed';
   tell('armed');
@@ -170,6 +173,41 @@ t.test('after revoked nothing comes; the daemon ends', async (t) => {
   tell('revoked');
   await running;
   t.pass('ended');
+});
+
+t.test('what became of an order is told, as it was, when the server can be reached', async (t) => {
+  const { line, seen, running, heard, tell, keepalives } = daemon(t);
+  await heard(() => keepalives() === 1);
+  line.outcome = 'failed';
+  line.answer = 'locked';
+  tell('locked');
+  await heard(() => seen.requests.includes('/v1/alerts locked: suspend: failed'));
+  const unit = 'fetch-luks-key-act@locked.service';
+  t.ok(seen.lines.includes(`home: locked: suspend: failed (hint: journalctl -u ${unit})`));
+
+  line.outcome = 'under way';
+  line.answer = 'revoked';
+  tell('revoked');
+  await heard(() => seen.orders.length === 2);
+  line.answer = 'cut';
+  line.outcome = 'done';
+  await heard(() => seen.lines.includes('home: report: cut off'));
+  t.notOk(seen.requests.includes('/v1/alerts revoked: suspend, poweroff: done'));
+  line.answer = 'revoked';
+  await running;
+  t.ok(seen.requests.includes('/v1/alerts revoked: suspend, poweroff: done'), 'before the daemon ends');
+  t.equal(seen.requests.filter((one) => /(failed|done)$/.test(one)).length, 2, 'each once');
+});
+
+t.test('an order that nobody takes is told', async (t) => {
+  const { line, seen, heard, tell, keepalives } = daemon(t);
+  await heard(() => keepalives() === 1);
+  line.outcome = 'not begun';
+  line.answer = 'locked';
+  tell('locked');
+  await heard(() => seen.requests.includes('/v1/alerts locked: suspend: not begun'));
+  const unit = 'fetch-luks-key-act@locked.path';
+  t.ok(seen.lines.includes(`home: locked: suspend: not begun (hint: is ${unit} active?)`));
 });
 
 t.test('what cannot be ordered is ordered again', async (t) => {

@@ -48,6 +48,8 @@ export class Patient {
       'fetch-luks-key@.socket',
       'fetch-luks-key@.service',
       'fetch-luks-key-keepalive.service',
+      'fetch-luks-key-act@.path',
+      'fetch-luks-key-act@.service',
     ]) {
       // The package is not installed where the tests run.
       this.unit(
