@@ -1,14 +1,20 @@
-import type { InferOutput } from 'valibot';
 import { AppError } from '../base/errors.ts';
 import { limits } from '../base/limits.ts';
 import type { ServerConnection } from '../base/server-connection.ts';
 import type { Identity } from '../identity/identity.ts';
+import type { Succession } from '../identity/succession.ts';
 import { isPlain, readIdentityFile } from '../remote/identity-file.ts';
 import { ask } from '../remote/key-server.ts';
 import * as wire from '../wire/machine.ts';
 import type { World } from './world.ts';
 
-type Answer = InferOutput<typeof wire.join.response>;
+interface Answer {
+  /** Of the machine. */
+  readonly name: string;
+  readonly status: 'armed' | 'locked';
+  /** What leads from the server's earlier keys to its present one. */
+  readonly chain: readonly Succession[];
+}
 
 /**
  * The key of an attempt to join whose end nobody knows: the server may have taken it, and then takes no other.

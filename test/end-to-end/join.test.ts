@@ -5,7 +5,7 @@ import { fetchLuksKey } from '../support/command-line.ts';
 import { until } from '../support/keepalive-machine.ts';
 import { type KeyServerProcess, startKeyServer } from '../support/key-server.ts';
 
-t.setTimeout(120_000);
+t.setTimeout(300_000);
 
 async function machines(server: KeyServerProcess): Promise<string[]> {
   const { stdout } = await server.command('list', '--json');
