@@ -26,7 +26,7 @@ to the journal, but not change what it had written before without being found.
              key, the last verify
 
   --interval TIME  with which the sealing key changes: what is younger can
-               still be changed; default 1m
+               still be changed; default 15m
   --key-id ID  refuse any other verification key: ID as setup printed it, or as
                a key server's audit log has it
   --tpm2-pin-file FILE

@@ -74,7 +74,9 @@ function parseVerdicts(text: string): Found[] {
   const found: Found[] = [];
   let detail: string | null = null;
   for (const line of text.split('\n')) {
-    const [, outcome, path = '', reason] = /^(PASS|FAIL): (\/.*?)(?: \(([^()]*)\))?$/.exec(line) ?? [];
+    // The reason in parentheses; in 262 behind a colon.
+    const [, outcome, path = '', reason] =
+      /^(PASS|FAIL): (\/.*\.journal~?)(?:: | \()?(.*?)\)?$/.exec(line) ?? [];
     const [, span] = /^=> .*, (?:final )?(.+?) (?:of )?entries not sealed\.$/.exec(line) ?? [];
     const last = found.at(-1);
     if (outcome !== undefined) {

@@ -56,7 +56,7 @@ export async function startJournald(
     if (child.exitCode !== null) throw new Error(`${JOURNALD} ended with status ${child.exitCode}`);
     await pause(20);
   }
-  const wrapper = ['/usr/bin/nsenter', '--mount', `--target=${child.pid}`];
+  const wrapper = ['/usr/bin/nsenter', '--mount', '--root', `--target=${child.pid}`];
   const inside = async (program: readonly string[], input = '') => {
     const { status, stdout, stderr } = await run([...wrapper, ...program], Buffer.from(input), {});
     return { status, stdout: stdout.toString(), stderr };
