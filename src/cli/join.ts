@@ -107,6 +107,7 @@ export async function join(invitation: Invitation, server: string, etc: string, 
         mayBeTaken = true;
         return askToJoin(invitation.invitation, connection, world.signal);
       }));
+    if (answer.name !== name) throw misnamed(answer.name, name);
     keepKeys(pinSha256, answer.chain, etc, world);
     await addServer(server, { url: url.origin, pin: keyPinText(pinSha256), identity: path }, etc, world);
     // Last: until then another attempt finds it.
@@ -125,6 +126,11 @@ export async function join(invitation: Invitation, server: string, etc: string, 
     world.durable.remove(`${path}.new`);
     throw thrown;
   }
+}
+
+/** An invitation for another machine, whose line was changed: hosts of a site would not find each other. */
+function misnamed(name: string, invited: string): AppError {
+  return new AppError('refused', `the server calls this machine ${name}, and the invitation ${invited}`);
 }
 
 /** What came before this key, so that keys sealed then open again, and what is to follow. */
