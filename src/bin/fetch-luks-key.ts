@@ -16,10 +16,12 @@ import { files } from '../os/files.ts';
 import { http } from '../os/http.ts';
 import { journal } from '../os/journal.ts';
 import { exitNow } from '../os/libc.ts';
+import { localService } from '../os/local-service.ts';
 import { lockFolder, locksIn } from '../os/locks.ts';
 import { memoryFiles } from '../os/memory-files.ts';
 import { askSocket } from '../os/named-client.ts';
 import { serviceManager } from '../os/notify.ts';
+import { parsecSocket } from '../os/parsec-socket.ts';
 import { runner } from '../os/processes.ts';
 import { random } from '../os/random.ts';
 import { rest } from '../os/resident.ts';
@@ -28,6 +30,7 @@ import { serverConnector } from '../os/server-connection.ts';
 import { print, readStandardInput, say, standardOutputIsTerminal } from '../os/standard-streams.ts';
 import { askPassphrase, confirm } from '../os/terminal.ts';
 import { tpmDevice } from '../os/tpm-device.ts';
+import { parsecAt } from '../parsec/parsec.ts';
 import type { ServerWorld } from '../remote/server-world.ts';
 import { tpmLookByTools } from '../tpm/look.ts';
 import { tpmByTools } from '../tpm/tpm.ts';
@@ -71,6 +74,10 @@ const world: World = {
   http,
   tpm: tpmByTools({ runner, memoryFiles, locks, files }, { tcti: tpmDevice(process.env) }),
   credentials,
+  parsec: parsecAt(
+    localService(() => parsecSocket(process.env)),
+    process.getuid?.() ?? 0,
+  ),
   tpmLook: tpmLookByTools({ runner, memoryFiles, locks, files }, { tcti: tpmDevice(process.env) }),
   scratchFolder: makeScratchFolder,
   nowUnixMs: Date.now,

@@ -126,19 +126,19 @@ const wrongFields: Record<string, [fields: string, said: string | RegExp]> = {
   ],
   'unknown pin': [
     'allow: [tpm2, tpm3]',
-    '3 volumes.data.allow[1]: expected one of tpm2, tang, remote, systemd-creds, got "tpm3"',
+    '3 volumes.data.allow[1]: expected one of tpm2, tang, remote, systemd-creds, parsec, got "tpm3"',
   ],
   'sss listed': [
     'allow: [sss]',
-    '3 volumes.data.allow[0]: expected one of tpm2, tang, remote, systemd-creds, got "sss"',
+    '3 volumes.data.allow[0]: expected one of tpm2, tang, remote, systemd-creds, parsec, got "sss"',
   ],
   'empty list': [
     'allow: []',
-    '3 volumes.data.allow: expected a list of tpm2, tang, remote, systemd-creds, got a list',
+    '3 volumes.data.allow: expected a list of tpm2, tang, remote, systemd-creds, parsec, got a list',
   ],
   'no list': [
     'allow: tpm2',
-    '3 volumes.data.allow: expected a list of tpm2, tang, remote, systemd-creds, got "tpm2"',
+    '3 volumes.data.allow: expected a list of tpm2, tang, remote, systemd-creds, parsec, got "tpm2"',
   ],
   'Tang by another protocol': [
     'allow-tang: [ "ftp://a" ]',

@@ -15,11 +15,13 @@ import { leftProof } from '../../src/os/alive-files.ts';
 import { bootId } from '../../src/os/boot-id.ts';
 import { files } from '../../src/os/files.ts';
 import { http } from '../../src/os/http.ts';
+import { localService } from '../../src/os/local-service.ts';
 import { locksIn } from '../../src/os/locks.ts';
 import { memoryFiles } from '../../src/os/memory-files.ts';
 import { runner } from '../../src/os/processes.ts';
 import { makeScratchFolder } from '../../src/os/scratch-folder.ts';
 import { serverConnector } from '../../src/os/server-connection.ts';
+import { parsecAt } from '../../src/parsec/parsec.ts';
 import { readIdentityFile } from '../../src/remote/identity-file.ts';
 import { tpmLookByTools } from '../../src/tpm/look.ts';
 import { addToken, clevisToken, copyImage, type Image, uuidOf } from './luks.ts';
@@ -155,6 +157,10 @@ export class Patient {
       unitFolders: [this.units, `${this.folder}/run-units`, '/usr/lib/systemd/system'],
       tpmLook: tpmLookByTools({ runner, memoryFiles, locks, files }, { tcti: this.tcti }),
       nowUnixMs: Date.now,
+      parsec: parsecAt(
+        localService(() => `${this.folder}/parsec.sock`),
+        0,
+      ),
       serverWorld: {
         connector: serverConnector,
         bootId,
