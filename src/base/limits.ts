@@ -90,6 +90,12 @@ export const limits = {
   tpmToolTimeoutMs: 60_000,
   /** What a tool under way still gets once nobody waits for it, so that it flushes its own session. */
   tpmAbortGraceMs: 5_000,
+  /** How often a daemon looks whether the TPM still opens this machine's key: it costs the TPM a second at most. */
+  protectionLookMs: 3_600_000,
+  /** What a machine says of itself to its server. */
+  alertCharacters: 500,
+  /** 64 and a newline (gethostname(2)). */
+  hostNameBytes: 65,
   /** One answer of Parsec: its TPM provider serves one request after the other. */
   parsecTimeoutMs: 10_000,
   /** An RSA key of a slow discrete TPM takes half a minute. */

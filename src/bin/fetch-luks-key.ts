@@ -31,6 +31,7 @@ import { print, readStandardInput, say, standardOutputIsTerminal } from '../os/s
 import { askPassphrase, confirm } from '../os/terminal.ts';
 import { tpmDevice } from '../os/tpm-device.ts';
 import { parsecAt } from '../parsec/parsec.ts';
+import type { ProtectionWorld } from '../protection/world.ts';
 import type { ServerWorld } from '../remote/server-world.ts';
 import { tpmLookByTools } from '../tpm/look.ts';
 import { tpmByTools } from '../tpm/tpm.ts';
@@ -51,7 +52,18 @@ const locks: Locks = {
   acquire: (...args) => locksIn(lockFolder(process.getuid?.() ?? 0, process.env)).acquire(...args),
 };
 
-const credentials = credentialsBySystemd(runner);
+/** What is read and sealed with whatever command runs; made when it is used. */
+const protectionWorld: ProtectionWorld = {
+  random,
+  files,
+  http,
+  tpm: tpmByTools({ runner, memoryFiles, locks, files }, { tcti: tpmDevice(process.env) }),
+  credentials: credentialsBySystemd(runner),
+  parsec: parsecAt(
+    localService(() => parsecSocket(process.env)),
+    process.getuid?.() ?? 0,
+  ),
+};
 
 const serverWorld: ServerWorld = {
   connector: serverConnector,
@@ -59,7 +71,7 @@ const serverWorld: ServerWorld = {
   leftProof,
   async identity(path, signal) {
     const { readIdentityFile } = await import('../remote/identity-file.ts');
-    const { certificate, key } = await readIdentityFile(path, { files, credentials }, signal);
+    const { certificate, key } = await readIdentityFile(path, protectionWorld, signal);
     return { clientCertificate: certificate, clientKey: key };
   },
 };
@@ -68,16 +80,8 @@ const serverWorld: ServerWorld = {
 const manager = serviceManager(process.env);
 
 const world: World = {
+  ...protectionWorld,
   clock,
-  random,
-  files,
-  http,
-  tpm: tpmByTools({ runner, memoryFiles, locks, files }, { tcti: tpmDevice(process.env) }),
-  credentials,
-  parsec: parsecAt(
-    localService(() => parsecSocket(process.env)),
-    process.getuid?.() ?? 0,
-  ),
   tpmLook: tpmLookByTools({ runner, memoryFiles, locks, files }, { tcti: tpmDevice(process.env) }),
   scratchFolder: makeScratchFolder,
   nowUnixMs: Date.now,
@@ -111,10 +115,6 @@ const world: World = {
     },
   },
   durable: durableFiles,
-  async encryptIdentity(pem) {
-    const { encryptIdentity } = await import('../remote/identity-file.ts');
-    return await encryptIdentity(pem, credentials, stop.signal);
-  },
   signal: stop.signal,
   standardOutputIsTerminal,
   takeConnection: () => takeConnection(process.env),

@@ -24,12 +24,13 @@ export function keepsKeysInHardware(provider: ProviderName): boolean {
 
 /** The Parsec service, which keeps keys and never gives them out (wire protocol 1.0). */
 export interface Parsec {
+  /** Whether this machine has one, which need not answer. */
+  isThere(): boolean;
   /**
    * The providers that can do all that follows, the service's favourite first.
-   * @returns null when this machine has no Parsec
    * @throws AppError `unavailable` (it hangs, answers garbage, nobody listens), `refused`, `stopped`
    */
-  providers(signal: AbortSignal): Promise<readonly ProviderName[] | null>;
+  providers(signal: AbortSignal): Promise<readonly ProviderName[]>;
   /** Makes an RSA key; nothing when there is one of that name. @throws AppError `unavailable`, `refused`, `stopped` */
   makeKey(provider: ProviderName, key: string, signal: AbortSignal): Promise<void>;
   /** RSAPublicKey (RFC 8017 §A.1.1). @throws AppError `foreign-tpm` (no such key), `unavailable`, `refused`, `stopped` */
@@ -58,8 +59,8 @@ const NEEDED = [
 export function parsecAt(service: LocalService, uid: number): Parsec {
   const call = caller(service, uid);
   return {
+    isThere: service.isThere,
     async providers(signal) {
-      if (!service.isThere()) return null;
       await greet(call, signal);
       const what = 'list providers';
       const list = { what, provider: CORE, opcode: message.opcode.listProviders, body: Buffer.alloc(0) };

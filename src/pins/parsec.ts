@@ -127,12 +127,12 @@ function digest(publicKey: Buffer): Buffer {
  * @throws AppError `unavailable` when there is none, `refused`, `stopped`
  */
 export async function hardwareProvider(service: Parsec, signal: AbortSignal): Promise<ProviderName> {
-  const able = await service.providers(signal);
-  if (able === null) {
+  if (!service.isThere()) {
     throw new AppError('unavailable', 'this machine has no Parsec', {
       hint: 'install the package parsec-service',
     });
   }
+  const able = await service.providers(signal);
   const found = able.find(keepsKeysInHardware);
   if (found !== undefined) return found;
   const got = able.length === 0 ? 'none that encrypts' : able.join(', ');

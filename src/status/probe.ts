@@ -73,10 +73,10 @@ function advertises(jws: unknown, kid: string): boolean {
 /** Whether its key is still there only decrypting would tell. */
 async function probeParsec(provider: string, parsec: Parsec, signal: AbortSignal): Promise<void> {
   const able = await parsec.providers(signal);
-  if (able?.some((name) => name === provider)) return;
+  if (able.some((name) => name === provider)) return;
   throw new AppError(
     'unavailable',
-    able === null ? 'no Parsec service' : `Parsec has no provider ${provider} now`,
+    `Parsec has no provider ${provider} now`,
     {
       hint: 'systemctl status parsec',
     },

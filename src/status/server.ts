@@ -7,7 +7,7 @@ import { ask, connectTo } from '../remote/key-server.ts';
 import type { ServerWorld } from '../remote/server-world.ts';
 import { eventData } from '../wire/event-stream.ts';
 import * as wire from '../wire/machine.ts';
-import { type Protection, protectionOf } from './protection.ts';
+import { type Protection, protectionOf } from '../protection/stored.ts';
 
 export type MachineState = 'armed' | 'locked' | 'revoked';
 
