@@ -79,7 +79,7 @@ _fetch_luks_key() {
     ;;
   request:-*) _fetch_luks_key_words '--socket --output --json --help' "$begun" ;;
   request:*) _fetch_luks_key_volumes "$begun" ;;
-  join:-*) _fetch_luks_key_words '--name --etc --json --help' "$begun" ;;
+  join:-*) _fetch_luks_key_words '--name --rejoin --etc --json --help' "$begun" ;;
   leave:-*) _fetch_luks_key_words '--etc --help' "$begun" ;;
   site:-*)
     _fetch_luks_key_words '--url --need --lease --from --yes --unlock-key-file --socket --json --etc --crypttab --help' "$begun"

@@ -52,6 +52,7 @@ complete -c fetch-luks-key -n '__fish_seen_subcommand_from request status retire
 complete -c fetch-luks-key -n '__fish_seen_subcommand_from request enroll adopt' -l socket -r -F -d 'where to ask'
 complete -c fetch-luks-key -n '__fish_seen_subcommand_from open request' -l output -x -a - -d 'write the bytes themselves'
 complete -c fetch-luks-key -n '__fish_seen_subcommand_from seal open request join check credential import-credential journal status doctor retire predict enroll adopt rotate reseal unenroll recovery-key backup site' -l json -d 'print JSON'
+complete -c fetch-luks-key -n '__fish_seen_subcommand_from join' -l rejoin -d 'a new key for a server that is joined already'
 complete -c fetch-luks-key -n '__fish_seen_subcommand_from join import-credential' -l name -x -d 'what to call the server here'
 complete -c fetch-luks-key -n '__fish_seen_subcommand_from enroll adopt reseal' -l tpm2 -d 'the TPM'
 complete -c fetch-luks-key -n '__fish_seen_subcommand_from enroll adopt reseal import-credential' -l tpm2-pcrs -x -d 'as these PCRs are now'

@@ -14,10 +14,7 @@ export const protectEntries = {
 } as const;
 
 /** How what the machine keeps is protected. What is wrong is noted. */
-export function protectSettings(
-  reader: Reader,
-  content: Readonly<Record<string, unknown>>,
-): ProtectSettings {
+export function protectSettings(reader: Reader, content: Readonly<Record<string, unknown>>): ProtectSettings {
   const { 'protect-with-tpm': mode, protection: method } = content;
   return {
     mode: given(mode, protectEntries['protect-with-tpm'], 'protect-with-tpm') ?? protectByDefault.mode,

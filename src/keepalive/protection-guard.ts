@@ -72,7 +72,8 @@ export class ProtectionGuard {
     if (bytes !== null) {
       const protection = protectionOf(bytes);
       bytes.fill(0);
-      if (!isProtected(protection)) return mode === 'require' ? `${path} is ${protectionText(protection)}` : null;
+      if (!isProtected(protection))
+        return mode === 'require' ? `${path} is ${protectionText(protection)}` : null;
     }
     await world.serverWorld.identity(path, signal);
     return null;

@@ -1,5 +1,5 @@
 import { AppError, asAppError } from '../base/errors.ts';
-import { Secret } from '../base/secret.ts';
+import type { Secret } from '../base/secret.ts';
 import { seal } from '../pins/table.ts';
 import { type ProtectMethod, type ProtectSettings, protectMethods } from './settings.ts';
 import { isProtected, type Protection, protectionOf } from './stored.ts';
@@ -58,7 +58,9 @@ async function protectBy(
   world: ProtectionWorld,
   signal: AbortSignal,
 ): Promise<Buffer> {
-  const bytes = Buffer.from(`${await seal(method, configs[method], secret, sealContext(world, secret, signal))}\n`);
+  const bytes = Buffer.from(
+    `${await seal(method, configs[method], secret, sealContext(world, secret, signal))}\n`,
+  );
   if (!isProtected(protectionOf(bytes))) throw new AppError('unavailable', 'its keys lie on the same disk');
   using again = await unseal(bytes, world, signal);
   if (again.reveal().equals(secret.reveal())) return bytes;

@@ -3,7 +3,10 @@ import type { Secret } from '../base/secret.ts';
 import type { OpenContext, SealContext } from '../pins/pin.ts';
 
 /** What protecting may use: this machine alone, and nobody is asked. */
-export type ProtectionWorld = Pick<SealContext, 'tpm' | 'parsec' | 'random' | 'files' | 'http' | 'credentials'>;
+export type ProtectionWorld = Pick<
+  SealContext,
+  'tpm' | 'parsec' | 'random' | 'files' | 'http' | 'credentials'
+>;
 
 const servers = { byName: () => null, byPin: () => null };
 

@@ -74,13 +74,9 @@ function advertises(jws: unknown, kid: string): boolean {
 async function probeParsec(provider: string, parsec: Parsec, signal: AbortSignal): Promise<void> {
   const able = await parsec.providers(signal);
   if (able.some((name) => name === provider)) return;
-  throw new AppError(
-    'unavailable',
-    `Parsec has no provider ${provider} now`,
-    {
-      hint: 'systemctl status parsec',
-    },
-  );
+  throw new AppError('unavailable', `Parsec has no provider ${provider} now`, {
+    hint: 'systemctl status parsec',
+  });
 }
 
 function probeRemote({ server, kid }: PinPolicy & { pin: 'remote' }, { serverOf }: ProbeWorld): void {

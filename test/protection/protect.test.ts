@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import t, { type Test } from 'tap';
 import type { ErrorCode } from '../../src/base/errors.ts';
 import { protect } from '../../src/protection/protect.ts';
@@ -42,26 +43,46 @@ const machines: Readonly<Record<string, (t: Test) => Promise<Machine>>> = {
   },
   async 'Parsec has its keys on the disk'(t) {
     const { socket } = await ownParsec(t, ['MbedCrypto']);
-    return { world: protectionWorld(t, NO_TPM, socket), protection: 'none', faults: [/got mbed-crypto$/, /^tpm2: /] };
+    return {
+      world: protectionWorld(t, NO_TPM, socket),
+      protection: 'none',
+      faults: [/got mbed-crypto$/, /^tpm2: /],
+    };
   },
   async 'Parsec is broken, the TPM works'(t) {
     const { tcti } = await ownSwtpm(t);
     const socket = await strangeParsec(t, (connection) => connection.end('garbage'));
-    return { world: protectionWorld(t, tcti, socket), protection: 'tpm2', faults: [/^parsec: ping: .*got no response/] };
+    return {
+      world: protectionWorld(t, tcti, socket),
+      protection: 'tpm2',
+      faults: [/^parsec: ping: .*got no response/],
+    };
   },
   async 'Parsec dies in the middle, the TPM works'(t) {
     const { tcti } = await ownSwtpm(t);
     const socket = await strangeParsec(t, (connection) => connection.end(Buffer.from('10a7c05e1e00', 'hex')));
-    return { world: protectionWorld(t, tcti, socket), protection: 'tpm2', faults: [/ended before the answer did$/] };
+    return {
+      world: protectionWorld(t, tcti, socket),
+      protection: 'tpm2',
+      faults: [/ended before the answer did$/],
+    };
   },
   async 'Parsec hangs, the TPM works'(t) {
     const { tcti } = await ownSwtpm(t);
     const socket = await strangeParsec(t, () => {});
-    return { world: protectionWorld(t, tcti, socket), protection: 'tpm2', faults: [/no answer within 10 s$/] };
+    return {
+      world: protectionWorld(t, tcti, socket),
+      protection: 'tpm2',
+      faults: [/no answer within 10 s$/],
+    };
   },
   async 'Parsec is broken'(t) {
     const socket = await strangeParsec(t, (connection) => connection.destroy());
-    return { world: protectionWorld(t, NO_TPM, socket), protection: 'none', faults: [/^parsec: ping: /, /^tpm2: /] };
+    return {
+      world: protectionWorld(t, NO_TPM, socket),
+      protection: 'none',
+      faults: [/^parsec: ping: /, /^tpm2: /],
+    };
   },
   async 'the TPM works'(t) {
     const { tcti } = await ownSwtpm(t);
@@ -77,9 +98,29 @@ const machines: Readonly<Record<string, (t: Test) => Promise<Machine>>> = {
   },
 };
 
+/** By its first cell: what the three modes come to. */
+const documented = new Map(
+  readFileSync(new URL('../../docs/PROTECTION.md', import.meta.url), 'utf8')
+    .split('## `protect-with-tpm`')[1]
+    ?.split('\n')
+    .filter((line) => line.startsWith('| '))
+    .slice(1)
+    .map((line) => line.slice(2, -2).split(' | '))
+    .map(([title = '', ...cells]) => [title, cells]),
+);
+
+t.strictSame(
+  [...documented.keys()].toSorted(),
+  [...Object.keys(machines), 'the TPM is replaced'].toSorted(),
+  'each row of docs/PROTECTION.md',
+);
+
 for (const [title, machine] of Object.entries(machines)) {
   t.test(title, async (t) => {
     const { world, protection, faults } = await machine(t);
+    const outcome = `${protection}${faults.length > 0 ? ', warns' : ''}`;
+    const strict = isProtected(protection) ? outcome : 'refuses';
+    t.strictSame(documented.get(title), [outcome, strict, 'none']);
     const keep = (mode: ProtectMode) => protect(secretOf(PEM), { mode, method: null }, world, noAbort);
 
     const best = await keep('best-effort');
@@ -92,7 +133,11 @@ for (const [title, machine] of Object.entries(machines)) {
     t.equal(opened.reveal().toString(), PEM);
 
     if (isProtected(protection)) t.equal((await keep('require')).protection, protection, 'require');
-    else await t.rejects(keep('require'), { code: 'refused', message: /^nothing protects what would be kept: / });
+    else
+      await t.rejects(keep('require'), {
+        code: 'refused',
+        message: /^nothing protects what would be kept: /,
+      });
 
     const never = await keep('never');
     t.strictSame([never.protection, never.bytes.toString(), never.faults], ['none', PEM, []], 'never');
@@ -100,6 +145,7 @@ for (const [title, machine] of Object.entries(machines)) {
 }
 
 t.test('the TPM is replaced: recognised, and the new one protects', async (t) => {
+  t.strictSame(documented.get('the TPM is replaced'), ['tpm2', 'tpm2', 'none']);
   const [before, after] = await Promise.all([ownSwtpm(t), ownSwtpm(t)]);
   const old = protectionWorld(t, before.tcti);
   const now = protectionWorld(t, after.tcti);
