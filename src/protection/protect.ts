@@ -1,8 +1,9 @@
 import { AppError, asAppError } from '../base/errors.ts';
 import type { Secret } from '../base/secret.ts';
 import { seal } from '../pins/table.ts';
-import { type ProtectMethod, type ProtectSettings, protectMethods } from './settings.ts';
+import { type ProtectMethod, type ProtectSettings, } from './settings.ts';
 import { isProtected, type Protection, protectionOf } from './stored.ts';
+import { sealByAes } from './tpm2-aes.ts';
 import { unseal } from './unprotect.ts';
 import { type ProtectionWorld, sealContext } from './world.ts';
 
@@ -15,7 +16,7 @@ export interface Kept {
 }
 
 /** Each to no boot state, so that an update does not lose what is kept. */
-const configs: Readonly<Record<ProtectMethod, object>> = { parsec: {}, tpm2: { pcr_ids: '' } };
+const configs = { parsec: {}, tpm2: { pcr_ids: '' } };
 
 /**
  * Protects a secret that the machine keeps: by the first way that works, and that gives it back.
@@ -46,10 +47,11 @@ export async function protect(
   return { bytes: Buffer.from(secret.reveal()), protection: 'none', faults };
 }
 
-/** Where there is no Parsec, that is no fault, unless it is asked for by name. */
+/** Where there is no Parsec, that is no fault, unless it is asked for by name. Many TPMs have no AES for others. */
 function ways(method: ProtectMethod | null, { parsec }: ProtectionWorld): readonly ProtectMethod[] {
+  if (method === 'tpm2-aes') return ['tpm2-aes', 'tpm2'];
   if (method !== null) return [method];
-  return parsec.isThere() ? protectMethods : ['tpm2'];
+  return parsec.isThere() ? ['parsec', 'tpm2'] : ['tpm2'];
 }
 
 async function protectBy(
@@ -58,9 +60,11 @@ async function protectBy(
   world: ProtectionWorld,
   signal: AbortSignal,
 ): Promise<Buffer> {
-  const bytes = Buffer.from(
-    `${await seal(method, configs[method], secret, sealContext(world, secret, signal))}\n`,
-  );
+  const text =
+    method === 'tpm2-aes'
+      ? await sealByAes(secret, world, signal)
+      : await seal(method, configs[method], secret, sealContext(world, secret, signal));
+  const bytes = Buffer.from(`${text}\n`);
   if (!isProtected(protectionOf(bytes))) throw new AppError('unavailable', 'its keys lie on the same disk');
   using again = await unseal(bytes, world, signal);
   if (again.reveal().equals(secret.reveal())) return bytes;

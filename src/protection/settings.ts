@@ -3,12 +3,12 @@ export const protectModes = ['best-effort', 'require', 'never'] as const;
 export type ProtectMode = (typeof protectModes)[number];
 
 /** `protection:` of config.yaml. */
-export const protectMethods = ['parsec', 'tpm2'] as const;
+export const protectMethods = ['parsec', 'tpm2', 'tpm2-aes'] as const;
 export type ProtectMethod = (typeof protectMethods)[number];
 
 export interface ProtectSettings {
   readonly mode: ProtectMode;
-  /** null = the first that works, in the order of `protectMethods`. */
+  /** null = Parsec where it works, else `tpm2`. */
   readonly method: ProtectMethod | null;
 }
 

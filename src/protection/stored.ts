@@ -1,4 +1,6 @@
+import { parseCompact } from '../jwe/compact.ts';
 import { parseSealedKey } from '../pins/table.ts';
+import { TPM2_AES, wrappedIn } from './tpm2-aes.ts';
 
 /** What a secret on the disk is protected by: who has the disk has what nothing, or the disk itself, protects. */
 export type Protection =
@@ -73,6 +75,7 @@ export function isSealedKey(bytes: Buffer): boolean {
 
 function protectionOfSealedKey(text: string): Protection {
   try {
+    if (wrappedIn(parseCompact(text)) !== null) return TPM2_AES;
     return sealedKeys[parseSealedKey(text).title] ?? 'unknown';
   } catch {
     return 'unknown';

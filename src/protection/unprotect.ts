@@ -1,8 +1,9 @@
 import { AppError, asAppError } from '../base/errors.ts';
 import { Secret } from '../base/secret.ts';
-import { damaged } from '../jwe/compact.ts';
+import { damaged, parseCompact } from '../jwe/compact.ts';
 import { parseSealedKey } from '../pins/table.ts';
 import { isPlain, isSealedKey, protectionOf } from './stored.ts';
+import { openByAes, wrappedIn } from './tpm2-aes.ts';
 import { openContext, type ProtectionWorld } from './world.ts';
 
 const REJOIN =
@@ -36,11 +37,15 @@ export async function unprotect(
 
 /** @throws AppError what the pins throw; `damaged` for a sealed key that is not one of those that protect */
 export async function unseal(bytes: Buffer, world: ProtectionWorld, signal: AbortSignal): Promise<Secret> {
+  const text = bytes.toString('latin1');
+  const jwe = parseCompact(text);
+  const wrapped = wrappedIn(jwe);
+  if (wrapped !== null) return await openByAes(jwe, wrapped, world, signal);
   if (protectionOf(bytes) === 'unknown') throw damaged('expected one that a TPM or Parsec opens');
   const leftovers: Promise<unknown>[] = [];
   try {
     const context = openContext(world, (leftover) => leftovers.push(leftover));
-    return await parseSealedKey(bytes.toString('latin1')).open(context, signal);
+    return await parseSealedKey(text).open(context, signal);
   } finally {
     await Promise.allSettled(leftovers);
   }

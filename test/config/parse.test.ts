@@ -366,5 +366,5 @@ t.test('how what the machine keeps is protected', async (t) => {
   t.strictSame(message('protect-with-tpm: yes'), [
     'protect-with-tpm: expected best-effort, require, never, got "yes"',
   ]);
-  t.strictSame(message('protection: [tpm2]'), ['protection: expected parsec, tpm2, got a list']);
+  t.strictSame(message('protection: [tpm2]'), ['protection: expected parsec, tpm2, tpm2-aes, got a list']);
 });
