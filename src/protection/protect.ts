@@ -1,7 +1,7 @@
 import { AppError, asAppError } from '../base/errors.ts';
 import type { Secret } from '../base/secret.ts';
 import { seal } from '../pins/table.ts';
-import { type ProtectMethod, type ProtectSettings, } from './settings.ts';
+import type { ProtectMethod, ProtectSettings } from './settings.ts';
 import { isProtected, type Protection, protectionOf } from './stored.ts';
 import { sealByAes } from './tpm2-aes.ts';
 import { unseal } from './unprotect.ts';

@@ -32,7 +32,12 @@ export async function sealByAes(
     iv: toBase64url(wrapped.iv),
     ciphertext: toBase64url(wrapped.ciphertext),
   };
-  return encryptCompact({ alg: 'dir', clevis: { pin: TPM2_AES, [TPM2_AES]: own } }, contentKey, secret, random);
+  return encryptCompact(
+    { alg: 'dir', clevis: { pin: TPM2_AES, [TPM2_AES]: own } },
+    contentKey,
+    secret,
+    random,
+  );
 }
 
 /** @returns null when something else opens it @throws AppError `damaged` */
@@ -69,6 +74,7 @@ export async function openByAes(
 ): Promise<Secret> {
   using contentKey = await tpm.unwrap(wrapped, signal);
   const plaintext = decryptContent(jwe, contentKey);
-  if (plaintext === null) throw damaged("content does not authenticate with the key that the TPM's AES key gave");
+  if (plaintext === null)
+    throw damaged("content does not authenticate with the key that the TPM's AES key gave");
   return plaintext;
 }

@@ -47,7 +47,10 @@ export async function unwrap(sequence: Sequence, wrapped: WrappedSecret): Promis
   const there = await readKey(sequence, handle);
   if (there?.equals(key) !== true) {
     const got = there === null ? 'nothing' : 'another object';
-    throw new AppError('foreign-tpm', `TPM handle ${hex(handle)}: expected the key that wrapped it, got ${got}`);
+    throw new AppError(
+      'foreign-tpm',
+      `TPM handle ${hex(handle)}: expected the key that wrapped it, got ${got}`,
+    );
   }
   const session = await sequence.startSession(sequence.file(storageKey.serialized), null);
   const args = cryptArgs(sequence, key, session, iv);

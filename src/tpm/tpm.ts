@@ -119,12 +119,16 @@ export function tpmByTools(ports: Ports, settings: TpmSettings): Tpm {
       return { secret: value, settled };
     },
     async wrap(secret, iv, signal) {
-      const { value, settled } = await inSequence(tools, ports, signal, (sequence) => wrap(sequence, secret, iv));
+      const { value, settled } = await inSequence(tools, ports, signal, (sequence) =>
+        wrap(sequence, secret, iv),
+      );
       await settled;
       return value;
     },
     async unwrap(wrapped, signal) {
-      const { value, settled } = await inSequence(tools, ports, signal, (sequence) => unwrap(sequence, wrapped));
+      const { value, settled } = await inSequence(tools, ports, signal, (sequence) =>
+        unwrap(sequence, wrapped),
+      );
       await settled;
       return value;
     },

@@ -68,9 +68,16 @@ t.test('somebody else’s objects are left alone', async (t) => {
   const { bytes } = await keep(world);
   t.equal(headerOf(bytes).handle, 0x81000003, 'the next one');
   swtpm.run('tpm2_evictcontrol', ['-Q', '-C', 'o', '-c', '0x81000003']);
-  await t.rejects(open(bytes, world), { code: 'foreign-tpm', message: /0x81000003: expected .*, got nothing$/ });
+  await t.rejects(open(bytes, world), {
+    code: 'foreign-tpm',
+    message: /0x81000003: expected .*, got nothing$/,
+  });
   for (const handle of ['0x81000003', '0x81000004', '0x81000005']) occupy(swtpm, handle);
-  await t.rejects(open(bytes, world), { code: 'foreign-tpm', message: /got another object$/, hint: /--rejoin/ });
+  await t.rejects(open(bytes, world), {
+    code: 'foreign-tpm',
+    message: /got another object$/,
+    hint: /--rejoin/,
+  });
 
   const before = persistent(swtpm);
   const fallen = await keep(world, 'best-effort');
@@ -110,6 +117,10 @@ t.test('damaged', async (t) => {
     [{ ciphertext: 7 }, /clevis\.tpm2-aes\.ciphertext: expected base64url .*, got 7$/],
   ];
   for (const [change, message] of cases) {
-    await t.rejects(open(withHeader(bytes, change), world), { code: 'damaged', message }, JSON.stringify(change));
+    await t.rejects(
+      open(withHeader(bytes, change), world),
+      { code: 'damaged', message },
+      JSON.stringify(change),
+    );
   }
 });
