@@ -25,7 +25,15 @@ export function readConfig(text: string): ConfigReading<Config> {
 }
 
 function config(content: unknown, reader: Reader): Config {
-  const fields = ['servers', 'site', 'volumes', 'sockets', 'on-revoked', 'on-locked', ...Object.keys(protectEntries)];
+  const fields = [
+    'servers',
+    'site',
+    'volumes',
+    'sockets',
+    'on-revoked',
+    'on-locked',
+    ...Object.keys(protectEntries),
+  ];
   // A file of comments alone says as much as an absent one.
   if (content === null || !reader.isMapOf(content, fields, [])) return emptyConfig;
   const servers = members(reader, content, 'servers', server);
