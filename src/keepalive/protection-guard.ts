@@ -69,12 +69,12 @@ export class ProtectionGuard {
   async #fault(signal: AbortSignal): Promise<string | null> {
     const { path, mode, world } = this.#options;
     const bytes = await world.files.read(path, limits.identityBytes);
-    if (bytes !== null) {
-      const protection = protectionOf(bytes);
-      bytes.fill(0);
-      if (!isProtected(protection))
-        return mode === 'require' ? `${path} is ${protectionText(protection)}` : null;
-    }
+    // Whoever needs it says that it is not there.
+    if (bytes === null) return null;
+    const protection = protectionOf(bytes);
+    bytes.fill(0);
+    if (!isProtected(protection))
+      return mode === 'require' ? `${path} is ${protectionText(protection)}` : null;
     await world.serverWorld.identity(path, signal);
     return null;
   }
