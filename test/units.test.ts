@@ -2,6 +2,7 @@ import { spawnSync } from 'node:child_process';
 import { cpSync, readFileSync, writeFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import t from 'tap';
+import { lockName } from '../src/tpm/sequence.ts';
 
 const names = ['fetch-luks-key@.socket', 'fetch-luks-key@.service'] as const;
 const folder = resolve(import.meta.dirname, '../units');
@@ -135,7 +136,11 @@ t.test(
     t.same(keepalive.get('ReadWritePaths'), [
       '-/etc/fetch-luks-key/audit-heads -/etc/fetch-luks-key/server-keys',
     ]);
-    t.same(keepalive.get('BindPaths'), ['-/run/fetch-luks-key/act']);
+    // An identity that the TPM protects is opened under the lock that the handlers take.
+    const locks = ['/dev/tpmrm0', '/dev/tpm0'].map(
+      (path) => `-/run/fetch-luks-key/${lockName(`device:${path}`)}.lock`,
+    );
+    t.same(keepalive.get('BindPaths'), ['-/run/fetch-luks-key/act', locks.join(' ')]);
     // Nobody is there who would do what root asks for.
     t.same(keepalive.get('TemporaryFileSystem'), ['/run:ro /var:ro']);
     for (const name of ['StateDirectory', 'RuntimeDirectory']) t.notOk(keepalive.has(name), name);

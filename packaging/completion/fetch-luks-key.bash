@@ -36,7 +36,7 @@ _fetch_luks_key() {
   journal:*)
     case $COMP_CWORD$before in
     2*) _fetch_luks_key_words 'setup verify status' "$begun" ;;
-    3setup) _fetch_luks_key_words 'tpm2 tang remote systemd-creds sss' "$begun" ;;
+    3setup) _fetch_luks_key_words 'tpm2 tang remote systemd-creds parsec sss' "$begun" ;;
     esac
     ;;
   handle:-*) _fetch_luks_key_words '--all --etc --crypttab --help' "$begun" ;;
@@ -48,7 +48,7 @@ _fetch_luks_key() {
       --json --etc --help' "$begun"
     ;;
   import-credential:*) _fetch_luks_key_files -f "$begun" ;;
-  seal:*) ((COMP_CWORD > 2)) || _fetch_luks_key_words 'tpm2 tang remote systemd-creds sss' "$begun" ;;
+  seal:*) ((COMP_CWORD > 2)) || _fetch_luks_key_words 'tpm2 tang remote systemd-creds parsec sss' "$begun" ;;
   open:-*) _fetch_luks_key_words '--output --json --tpm2-pin-file --etc --help' "$begun" ;;
   open:*) _fetch_luks_key_files -f "$begun" ;;
   enroll:-*)
@@ -79,7 +79,7 @@ _fetch_luks_key() {
     ;;
   request:-*) _fetch_luks_key_words '--socket --output --json --help' "$begun" ;;
   request:*) _fetch_luks_key_volumes "$begun" ;;
-  join:-*) _fetch_luks_key_words '--name --etc --json --help' "$begun" ;;
+  join:-*) _fetch_luks_key_words '--name --rejoin --etc --json --help' "$begun" ;;
   leave:-*) _fetch_luks_key_words '--etc --help' "$begun" ;;
   site:-*)
     _fetch_luks_key_words '--url --need --lease --from --yes --unlock-key-file --socket --json --etc --crypttab --help' "$begun"

@@ -31,11 +31,11 @@ complete -c fetch-luks-key -s h -l help -d 'explain, with an example'
 
 complete -c fetch-luks-key -n 'not __fish_use_subcommand; and not __fish_seen_subcommand_from request' -l etc -x -a '(__fish_complete_directories)' -d 'folder of the configuration'
 complete -c fetch-luks-key -n '__fish_seen_subcommand_from handle act check status doctor retire predict enroll adopt rotate reseal unenroll recovery-key backup site' -l crypttab -r -F -d 'file in place of /etc/crypttab'
-complete -c fetch-luks-key -n '__fish_seen_subcommand_from seal' -a 'tpm2 tang remote systemd-creds sss' -d pin
+complete -c fetch-luks-key -n '__fish_seen_subcommand_from seal' -a 'tpm2 tang remote systemd-creds parsec sss' -d pin
 complete -c fetch-luks-key -n '__fish_seen_subcommand_from seal credential import-credential journal enroll adopt rotate reseal' -s y -l yes -d 'trust a Tang server\'s keys without being asked'
 complete -c fetch-luks-key -n '__fish_seen_subcommand_from seal import-credential' -l credential -x -d 'keep it as the secret of a service: UNIT/ID'
 complete -c fetch-luks-key -n '__fish_seen_subcommand_from journal' -a 'setup verify status' -d action
-complete -c fetch-luks-key -n '__fish_seen_subcommand_from journal; and __fish_seen_subcommand_from setup' -a 'tpm2 tang remote systemd-creds sss' -d pin
+complete -c fetch-luks-key -n '__fish_seen_subcommand_from journal; and __fish_seen_subcommand_from setup' -a 'tpm2 tang remote systemd-creds parsec sss' -d pin
 complete -c fetch-luks-key -n '__fish_seen_subcommand_from journal' -l interval -x -d 'of the sealing key'
 complete -c fetch-luks-key -n '__fish_seen_subcommand_from journal' -l key-id -x -d 'no other verification key'
 complete -c fetch-luks-key -n '__fish_seen_subcommand_from credential' -a 'list install edit rotate' -d action
@@ -52,6 +52,7 @@ complete -c fetch-luks-key -n '__fish_seen_subcommand_from request status retire
 complete -c fetch-luks-key -n '__fish_seen_subcommand_from request enroll adopt' -l socket -r -F -d 'where to ask'
 complete -c fetch-luks-key -n '__fish_seen_subcommand_from open request' -l output -x -a - -d 'write the bytes themselves'
 complete -c fetch-luks-key -n '__fish_seen_subcommand_from seal open request join check credential import-credential journal status doctor retire predict enroll adopt rotate reseal unenroll recovery-key backup site' -l json -d 'print JSON'
+complete -c fetch-luks-key -n '__fish_seen_subcommand_from join' -l rejoin -d 'a new key for a server that is joined already'
 complete -c fetch-luks-key -n '__fish_seen_subcommand_from join import-credential' -l name -x -d 'what to call the server here'
 complete -c fetch-luks-key -n '__fish_seen_subcommand_from enroll adopt reseal' -l tpm2 -d 'the TPM'
 complete -c fetch-luks-key -n '__fish_seen_subcommand_from enroll adopt reseal import-credential' -l tpm2-pcrs -x -d 'as these PCRs are now'

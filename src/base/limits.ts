@@ -90,6 +90,18 @@ export const limits = {
   tpmToolTimeoutMs: 60_000,
   /** What a tool under way still gets once nobody waits for it, so that it flushes its own session. */
   tpmAbortGraceMs: 5_000,
+  /** How often a daemon looks whether the TPM still opens this machine's key: it costs the TPM a second at most. */
+  protectionLookMs: 3_600_000,
+  /** What a machine says of itself to its server. */
+  alertCharacters: 500,
+  /** 64 and a newline (gethostname(2)). */
+  hostNameBytes: 65,
+  /** One answer of Parsec: its TPM provider serves one request after the other. */
+  parsecTimeoutMs: 10_000,
+  /** An RSA key of a slow discrete TPM takes half a minute. */
+  parsecKeyMs: 60_000,
+  /** The longest that is read, a list of providers, has less than 1 KiB. */
+  parsecResponseBytes: 64 * 1024,
   /** PCRs of one policy: tpm2-tools 5.4 (Debian 12) unseals with no more. */
   pcrsPerPolicy: 8,
   /** A tpm2-pcr-signature.json: systemd-measure's for four boot phases in three banks is 7 KiB. */

@@ -171,6 +171,24 @@ export interface Http {
   request(request: HttpRequest): Promise<HttpResponse>;
 }
 
+/** A service of this machine that answers one request on each connection to its socket. */
+export interface LocalService {
+  /** Whether it has a socket, which nobody may be listening at. */
+  isThere(): boolean;
+  /**
+   * @param answerBytes how long the answer is in all, by its first bytes; null = these are too few to tell
+   * @returns the answer, which may hold a secret
+   * @throws AppError `unavailable` (nobody listens, it ended in the middle, no answer within `timeoutMs`), `refused`
+   *   (we may not connect), `stopped`, and what `answerBytes` throws
+   */
+  ask(
+    request: Uint8Array,
+    answerBytes: (head: Buffer) => number | null,
+    timeoutMs: number,
+    signal: AbortSignal,
+  ): Promise<Buffer>;
+}
+
 /** One line each; the journal's priorities (sd-daemon(3)). */
 export interface Logger {
   info(line: string): void;

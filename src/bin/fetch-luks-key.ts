@@ -16,10 +16,12 @@ import { files } from '../os/files.ts';
 import { http } from '../os/http.ts';
 import { journal } from '../os/journal.ts';
 import { exitNow } from '../os/libc.ts';
+import { localService } from '../os/local-service.ts';
 import { lockFolder, locksIn } from '../os/locks.ts';
 import { memoryFiles } from '../os/memory-files.ts';
 import { askSocket } from '../os/named-client.ts';
 import { serviceManager } from '../os/notify.ts';
+import { parsecSocket } from '../os/parsec-socket.ts';
 import { runner } from '../os/processes.ts';
 import { random } from '../os/random.ts';
 import { rest } from '../os/resident.ts';
@@ -28,6 +30,8 @@ import { serverConnector } from '../os/server-connection.ts';
 import { print, readStandardInput, say, standardOutputIsTerminal } from '../os/standard-streams.ts';
 import { askPassphrase, confirm } from '../os/terminal.ts';
 import { tpmDevice } from '../os/tpm-device.ts';
+import { parsecAt } from '../parsec/parsec.ts';
+import type { ProtectionWorld } from '../protection/world.ts';
 import type { ServerWorld } from '../remote/server-world.ts';
 import { tpmLookByTools } from '../tpm/look.ts';
 import { tpmByTools } from '../tpm/tpm.ts';
@@ -48,7 +52,18 @@ const locks: Locks = {
   acquire: (...args) => locksIn(lockFolder(process.getuid?.() ?? 0, process.env)).acquire(...args),
 };
 
-const credentials = credentialsBySystemd(runner);
+/** What is read and sealed with whatever command runs; made when it is used. */
+const protectionWorld: ProtectionWorld = {
+  random,
+  files,
+  http,
+  tpm: tpmByTools({ runner, memoryFiles, locks, files }, { tcti: tpmDevice(process.env) }),
+  credentials: credentialsBySystemd(runner),
+  parsec: parsecAt(
+    localService(() => parsecSocket(process.env)),
+    process.getuid?.() ?? 0,
+  ),
+};
 
 const serverWorld: ServerWorld = {
   connector: serverConnector,
@@ -56,7 +71,7 @@ const serverWorld: ServerWorld = {
   leftProof,
   async identity(path, signal) {
     const { readIdentityFile } = await import('../remote/identity-file.ts');
-    const { certificate, key } = await readIdentityFile(path, { files, credentials }, signal);
+    const { certificate, key } = await readIdentityFile(path, protectionWorld, signal);
     return { clientCertificate: certificate, clientKey: key };
   },
 };
@@ -65,12 +80,8 @@ const serverWorld: ServerWorld = {
 const manager = serviceManager(process.env);
 
 const world: World = {
+  ...protectionWorld,
   clock,
-  random,
-  files,
-  http,
-  tpm: tpmByTools({ runner, memoryFiles, locks, files }, { tcti: tpmDevice(process.env) }),
-  credentials,
   tpmLook: tpmLookByTools({ runner, memoryFiles, locks, files }, { tcti: tpmDevice(process.env) }),
   scratchFolder: makeScratchFolder,
   nowUnixMs: Date.now,
@@ -104,10 +115,6 @@ const world: World = {
     },
   },
   durable: durableFiles,
-  async encryptIdentity(pem) {
-    const { encryptIdentity } = await import('../remote/identity-file.ts');
-    return await encryptIdentity(pem, credentials, stop.signal);
-  },
   signal: stop.signal,
   standardOutputIsTerminal,
   takeConnection: () => takeConnection(process.env),

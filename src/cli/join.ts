@@ -1,6 +1,7 @@
 import { AppError, asAppError } from '../base/errors.ts';
 import { keyPinText } from '../base/key-pin.ts';
 import { limits } from '../base/limits.ts';
+import { Secret } from '../base/secret.ts';
 import type { ServerConnection } from '../base/server-connection.ts';
 import { withServer } from '../config/edit.ts';
 import { loadConfig } from '../config/load.ts';
@@ -14,10 +15,13 @@ import {
 } from '../config/server-keys.ts';
 import { identityToPem, makeIdentity } from '../identity/identity.ts';
 import type { Succession } from '../identity/succession.ts';
+import { type Kept, protect } from '../protection/protect.ts';
+import type { ProtectSettings } from '../protection/settings.ts';
+import { isProtected, protectionText } from '../protection/stored.ts';
 import { connectTo } from '../remote/key-server.ts';
 import { absolute, type Command, etcOption, parseCommandLine } from './command.ts';
 import { type Invitation, onlyInvitation } from './invitation.ts';
-import { alreadyJoined, askToJoin, leftKey } from './joining.ts';
+import { alreadyJoined, askToJoin, checkKnown, leftKey } from './joining.ts';
 import type { World } from './world.ts';
 
 const AGAIN = 'the server may have taken the invitation: run this again, with the same line';
@@ -29,11 +33,14 @@ export const joinCommand: Command = {
 
 Reads the line that 'luks-key-server invite' printed, makes this machine's key
 for that server, and uses the invitation up. The server is known by its key,
-which the line names, from then on. This machine's key is kept encrypted to the
-TPM where there is one, else in a file of mode 0600. When the answer is lost,
-the same line is good once more here.
+which the line names, from then on. This machine's key is protected as
+'protect-with-tpm:' in config.yaml says: by Parsec or the TPM where that works,
+else in a file of mode 0600. When the answer is lost, the same line is good once
+more here.
 
   --name NAME   what to call the server here; default: its host's name
+  --rejoin      a new key for a server that is joined already, as the TPM is
+                another one, with a line of 'luks-key-server invite --rejoin'
   --etc DIR     default /etc/fetch-luks-key
   --json        print {"server", "machine", "status", "fingerprint",
                 "protected-with-tpm"}
@@ -44,7 +51,12 @@ example:
 `,
 
   async run(args, world) {
-    const options = { ...etcOption, name: { type: 'string' }, json: { type: 'boolean' } } as const;
+    const options = {
+      ...etcOption,
+      name: { type: 'string' },
+      rejoin: { type: 'boolean' },
+      json: { type: 'boolean' },
+    } as const;
     const { values } = parseCommandLine('join', args, options);
     using line = await world.readStandardInput(limits.invitationLineBytes);
     const invitation = onlyInvitation(line.reveal().toString('latin1'));
@@ -56,14 +68,10 @@ example:
       );
     }
     const config = await loadConfig(world.files, values.etc);
-    if (config.servers.has(server)) {
-      throw new AppError('usage', `join: there is a server ${server} already`, {
-        hint: `fetch-luks-key leave ${server}, or give this one another --name`,
-      });
-    }
+    checkKnown(server, config.servers.get(server), invitation, values.rejoin ?? false);
     // config.yaml names files by absolute paths, wherever the handler is started.
     const etc = absolute(values.etc) ?? values.etc;
-    const joined = await join(invitation, server, etc, world);
+    const joined = await join(invitation, server, etc, config.protect, world);
     if (values.json) {
       world.print(`${JSON.stringify({ server, machine: joined.name, ...joined.told })}\n`);
       return 0;
@@ -72,7 +80,7 @@ example:
       `joined ${server} as ${joined.name}\n` +
         `  server       ${invitation.url.origin}, ${keyPinText(invitation.pinSha256)}\n` +
         `  fingerprint  ${joined.told.fingerprint}\n` +
-        `  our key      ${joined.path}, ${joined.told['protected-with-tpm'] ? 'encrypted to the TPM' : 'as it is'}\n`,
+        `  our key      ${joined.path}, ${protectionText(joined.protection)}\n`,
     );
     if (joined.told.status === 'locked') {
       const { fingerprint } = joined.told;
@@ -86,12 +94,17 @@ example:
  * Nothing is left behind when it fails, but for a key that the server may have taken: it is on the disk before the server
  * sees it, and the next attempt goes on with it.
  */
-export async function join(invitation: Invitation, server: string, etc: string, world: World) {
+export async function join(
+  invitation: Invitation,
+  server: string,
+  etc: string,
+  settings: ProtectSettings,
+  world: World,
+) {
   const { url, pinSha256, name } = invitation;
   const path = `${etc}/identity/${server}`;
-  world.durable.makeFolder(`${etc}/identity`);
-  const left = await leftKey(`${path}.new`, world);
-  const { identity, byTpm } = left ?? (await newKey(`${path}.new`, name, world));
+  const left = await leftKey(`${path}.new`, settings, world);
+  const { identity, protection } = left ?? (await newKey(`${path}.new`, name, settings, world));
   const tls = { clientCertificate: identity.certificate, clientKey: identity.key };
   let mayBeTaken = left !== null;
   try {
@@ -115,9 +128,9 @@ export async function join(invitation: Invitation, server: string, etc: string, 
     const told = {
       status: answer.status,
       fingerprint: keyPinText(identity.pinSha256),
-      'protected-with-tpm': byTpm,
+      'protected-with-tpm': isProtected(protection),
     };
-    return { name: answer.name, path, told };
+    return { name: answer.name, path, protection, told };
   } catch (thrown) {
     const error = asAppError(thrown);
     if (mayBeTaken && error.code !== 'refused') {
@@ -152,25 +165,23 @@ async function addServer(
   world.durable.rename(`${file}.new`, file);
 }
 
-async function newKey(path: string, name: string, world: World) {
+async function newKey(path: string, name: string, settings: ProtectSettings, world: World) {
   const identity = makeIdentity(name, world.random);
-  const { bytes, byTpm } = await keepable(identityToPem(identity), world);
+  const { bytes, protection } = await keepable(identityToPem(identity), settings, world);
+  world.durable.makeFolder(path.slice(0, path.lastIndexOf('/')));
   write(path, bytes, world);
-  return { identity, byTpm };
+  return { identity, protection };
 }
 
-/** Encrypted to the TPM where that works; else as it is, and somebody is told why. */
-async function keepable(pem: Buffer, world: World): Promise<{ bytes: Buffer; byTpm: boolean }> {
-  try {
-    return { bytes: await world.encryptIdentity(pem), byTpm: true };
-  } catch (thrown) {
-    const error = asAppError(thrown);
-    if (error.code !== 'unavailable' && error.code !== 'tool-missing') throw error;
-    world.say(
-      `warning: this machine's key is kept as it is, for root alone, as the TPM cannot protect it: ${error.message}`,
-    );
-    return { bytes: pem, byTpm: false };
+/** As config.yaml wants it; where best effort does less than it might, somebody is told why. */
+async function keepable(pem: Buffer, settings: ProtectSettings, world: World): Promise<Kept> {
+  using secret = Secret.takeFrom(pem);
+  const kept = await protect(secret, settings, world, world.signal);
+  if (kept.faults.length > 0) {
+    const how = kept.protection === 'none' ? 'as it is, for root alone' : `protected by ${kept.protection}`;
+    world.say(`warning: this machine's key is kept ${how}: ${kept.faults.join('; ')}`);
   }
+  return kept;
 }
 
 function write(path: string, bytes: Buffer, world: World): void {

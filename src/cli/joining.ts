@@ -1,11 +1,15 @@
-import { AppError } from '../base/errors.ts';
+import { AppError, type ErrorCode } from '../base/errors.ts';
 import { limits } from '../base/limits.ts';
 import type { ServerConnection } from '../base/server-connection.ts';
+import type { ServerSettings } from '../config/server.ts';
 import type { Identity } from '../identity/identity.ts';
 import type { Succession } from '../identity/succession.ts';
-import { isPlain, readIdentityFile } from '../remote/identity-file.ts';
+import type { ProtectSettings } from '../protection/settings.ts';
+import { isProtected, type Protection, protectionOf } from '../protection/stored.ts';
+import { readIdentityFile } from '../remote/identity-file.ts';
 import { ask } from '../remote/key-server.ts';
 import * as wire from '../wire/machine.ts';
+import type { Invitation } from './invitation.ts';
 import type { World } from './world.ts';
 
 interface Answer {
@@ -16,23 +20,50 @@ interface Answer {
   readonly chain: readonly Succession[];
 }
 
+const UNUSABLE: readonly ErrorCode[] = ['bad-config', 'damaged', 'foreign-tpm'];
+
 /**
  * The key of an attempt to join whose end nobody knows: the server may have taken it, and then takes no other.
- * @returns null when there is none; one that was cut off while it was written has never been shown to the server
+ * @returns null when there is none that is protected as it has to be, or opens on this TPM; one that was cut off while it
+ *   was written has never been shown to the server
  * @throws AppError `unavailable`, `tool-missing`, `stopped`
  */
 export async function leftKey(
   path: string,
+  { mode }: ProtectSettings,
   world: World,
-): Promise<{ identity: Identity; byTpm: boolean } | null> {
+): Promise<{ identity: Identity; protection: Protection } | null> {
   const bytes = await world.files.read(path, limits.identityBytes);
   if (bytes === null) return null;
+  const protection = protectionOf(bytes);
+  if (mode === 'require' && !isProtected(protection)) return null;
   try {
-    return { identity: await readIdentityFile(path, world, world.signal), byTpm: !isPlain(bytes) };
+    return { identity: await readIdentityFile(path, world, world.signal), protection };
   } catch (thrown) {
-    if (thrown instanceof AppError && thrown.code === 'bad-config') return null;
+    if (thrown instanceof AppError && UNUSABLE.includes(thrown.code)) return null;
     throw thrown;
   }
+}
+
+/**
+ * A key that is there is replaced only when that is asked for, and for the same server.
+ * @throws AppError `usage`
+ */
+export function checkKnown(
+  server: string,
+  known: ServerSettings | undefined,
+  { pinSha256 }: Invitation,
+  rejoin: boolean,
+): void {
+  if (known === undefined && !rejoin) return;
+  if (known === undefined) throw new AppError('usage', `join: --rejoin: there is no server ${server} here`);
+  if (!rejoin) {
+    throw new AppError('usage', `join: there is a server ${server} already`, {
+      hint: `fetch-luks-key leave ${server}, or give this one another --name; --rejoin if the TPM is another one`,
+    });
+  }
+  if (known.keys.names.some((name) => name.equals(pinSha256))) return;
+  throw new AppError('usage', `join: --rejoin: the invitation is of another server than ${server}`);
 }
 
 /**

@@ -15,7 +15,9 @@ export const keepaliveCommand: Command = {
 Tells every server that config.yaml names that this machine lives, with the
 proof that it has opened a key of theirs, and watches for being locked or
 revoked. Then it has 'on-locked:' or 'on-revoked:' done. An outage of the line
-is neither. Where their audit logs end it keeps in DIR/audit-heads, and tells
+is neither. It looks each hour whether this machine's keys are protected as
+'protect-with-tpm:' wants, and still open; what it finds it tells, in the
+journal and where 'require' is set to the servers. Where their audit logs end it keeps in DIR/audit-heads, and tells
 in the journal when one is not what it was; their next keys in DIR/server-keys.
 
   --etc DIR   default /etc/fetch-luks-key
@@ -26,7 +28,7 @@ example:
 
   async run(args, world) {
     const { values } = parseCommandLine('keepalive', args, etcOption);
-    const { servers, onLocked, onRevoked } = await loadConfig(world.files, values.etc);
+    const { servers, onLocked, onRevoked, protect } = await loadConfig(world.files, values.etc);
     if (servers.size === 0) {
       throw new AppError('bad-config', `${values.etc}/config.yaml: no servers`, {
         hint: 'join one: fetch-luks-key join',
@@ -34,6 +36,7 @@ example:
     }
     const common = {
       actions: { locked: onLocked, revoked: onRevoked },
+      protect: protect.mode,
       world: world.keepalive,
       signal: world.signal,
     };

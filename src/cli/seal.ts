@@ -18,7 +18,7 @@ export const sealCommand: Command = {
 Seals standard input to a policy, in the calling convention and the format of
 'clevis encrypt'. All of standard input is the secret: a final newline counts.
 
-  PIN      tpm2, tang, remote, systemd-creds or sss
+  PIN      tpm2, tang, remote, systemd-creds, parsec or sss
   CONFIG   the pin's configuration, JSON; for
 
     tpm2   {"pcr_bank": "sha256", "pcr_ids": "7", "pcr_digest": BASE64URL}
@@ -34,6 +34,9 @@ Seals standard input to a policy, in the calling convention and the format of
     systemd-creds {"with-key": "host+tpm2", "tpm2-pcrs": "7+11",
             "name": NAME, "not-after": TIME}
            Systemd's encrypted credential around the key; all optional.
+    parsec {"provider": "tpm"}
+           A key in the Parsec service, of its first provider that keeps keys in
+           a TPM or HSM; or pkcs11, mbed-crypto (a key on the same disk).
     sss    {"t": K, "pins": {PIN: CONFIG-OR-LIST, ...}}
            K of the pins are needed to open it; without t, one.
 

@@ -127,8 +127,8 @@ function invitationsFor(
 async function joinAll(lines: readonly Line[], values: Values, world: World): Promise<string[]> {
   const etc = absolute(values.etc) ?? values.etc;
   for (const line of lines) {
-    const { servers } = await siteConfig(etc, world);
-    if (!servers.has(line.host)) await join(line, line.host, etc, world);
+    const { servers, protect } = await siteConfig(etc, world);
+    if (!servers.has(line.host)) await join(line, line.host, etc, protect, world);
     const { site } = await siteConfig(etc, world);
     await keepSite({ ...site, hosts: [...site.hosts, line.host] }, etc, world);
   }

@@ -1,3 +1,4 @@
+import { isProtected, protectionText } from '../protection/stored.ts';
 import type { ServerStatus } from '../status/server.ts';
 import { type Status, statusOf, type VolumeStatus } from '../status/status.ts';
 import { type Command, parseCommandLine, placeOptions, placesFrom } from './command.ts';
@@ -77,15 +78,9 @@ function serverLines(server: ServerStatus): string[] {
     `  url          ${url}`,
     `  machine      ${state === null ? `not known: ${fault?.message ?? 'it did not say'}` : `${state}${lease}`}`,
     `  alive proof  ${proof}`,
-    `  identity     ${identity.path}, ${protectionText(identity.protection)}`,
+    `  identity     ${identity.path}, ${identity.protection === null ? 'which cannot be read' : protectionText(identity.protection)}`,
     '',
   ];
-}
-
-function protectionText(protection: ServerStatus['identity']['protection']): string {
-  if (protection === null) return 'which cannot be read';
-  if (protection === 'unknown') return 'encrypted in a way that is not known here';
-  return `protected by ${protection === 'none' ? 'nothing' : protection}`;
 }
 
 function asJson({ volumes, servers }: Status): object {
@@ -125,6 +120,7 @@ function asJson({ volumes, servers }: Status): object {
       'alive-proof': hasProof,
       identity: identity.path,
       'identity-protection': identity.protection,
+      'protected-with-tpm': identity.protection !== null && isProtected(identity.protection),
       fault: fault?.message ?? null,
     })),
   };

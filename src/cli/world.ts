@@ -22,8 +22,6 @@ export interface World extends HandlerWorld {
   readonly keyServer: OperatorSide;
   /** What must not be lost. */
   readonly durable: DurableFiles;
-  /** @throws AppError `unavailable`, `tool-missing` where the TPM cannot; `stopped` */
-  encryptIdentity(pem: Buffer): Promise<Buffer>;
   standardOutputIsTerminal(): boolean;
   /** @throws AppError `usage` when systemd passed no connection */
   takeConnection(): Connection;

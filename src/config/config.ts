@@ -1,6 +1,7 @@
 import { limits } from '../base/limits.ts';
 import type { VolumeName } from '../base/names.ts';
 import type { PinName } from '../pins/pin.ts';
+import { type ProtectSettings, protectByDefault } from '../protection/settings.ts';
 import type { Action } from './action.ts';
 import type { ServerSettings } from './server.ts';
 import type { SiteSettings } from './site.ts';
@@ -43,6 +44,8 @@ export interface Config {
   /** In this order; none by default. */
   readonly onRevoked: readonly Action[];
   readonly onLocked: readonly Action[];
+  /** How what this machine keeps is protected. */
+  readonly protect: ProtectSettings;
 }
 
 /** What an absent config.yaml says. */
@@ -53,6 +56,7 @@ export const emptyConfig: Config = {
   sockets: new Map(),
   onRevoked: [],
   onLocked: [],
+  protect: protectByDefault,
 };
 
 const defaults: VolumeSettings = {

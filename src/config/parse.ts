@@ -2,6 +2,7 @@ import { volumeName } from '../base/names.ts';
 import { type Action, actionsSchema } from './action.ts';
 import { type Config, defaultGiveUpAfterMs, emptyConfig, type VolumeSettings } from './config.ts';
 import type { Path } from './document.ts';
+import { protectEntries, protectSettings } from './protect.ts';
 import type { Reader } from './reader.ts';
 import { isServerName, type ServerSettings, serverFields, serverSchema, serverSettings } from './server.ts';
 import { type SiteSettings, siteFields, siteProblems, siteSchema, siteSettings } from './site.ts';
@@ -24,7 +25,15 @@ export function readConfig(text: string): ConfigReading<Config> {
 }
 
 function config(content: unknown, reader: Reader): Config {
-  const fields = ['servers', 'site', 'volumes', 'sockets', 'on-revoked', 'on-locked'];
+  const fields = [
+    'servers',
+    'site',
+    'volumes',
+    'sockets',
+    'on-revoked',
+    'on-locked',
+    ...Object.keys(protectEntries),
+  ];
   // A file of comments alone says as much as an absent one.
   if (content === null || !reader.isMapOf(content, fields, [])) return emptyConfig;
   const servers = members(reader, content, 'servers', server);
@@ -37,6 +46,7 @@ function config(content: unknown, reader: Reader): Config {
     sockets: members(reader, content, 'sockets', socket),
     onRevoked: actions(reader, content, 'on-revoked'),
     onLocked: actions(reader, content, 'on-locked'),
+    protect: protectSettings(reader, content),
   };
 }
 

@@ -5,6 +5,7 @@ import type { Facts } from './facts.ts';
 import { type Finding, finding } from './finding.ts';
 import { checkHeaders } from './headers.ts';
 import { checkInitramfs } from './initramfs.ts';
+import { checkParsec } from './parsec.ts';
 import { checkPins } from './pins.ts';
 import { checkServers } from './servers.ts';
 import { checkSite } from './site.ts';
@@ -19,6 +20,7 @@ export function diagnose(facts: Facts): Finding[] {
     ...checkVolumes(facts),
     ...checkHeaders(facts),
     ...checkPins(facts),
+    ...checkParsec(facts),
     ...checkServers(facts),
     ...checkSite(facts),
     ...checkClock(facts),

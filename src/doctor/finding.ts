@@ -47,6 +47,7 @@ export const severityOf = {
   'no-pcr': 'weakens',
   'pcr-zero': 'weakens',
   'pcr-volatile': 'note',
+  'parsec-too-late': 'breaks-boot',
   'tpm-lockout': 'weakens',
   'tpm-full': 'weakens',
   'machine-locked': 'weakens',

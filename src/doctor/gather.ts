@@ -6,6 +6,7 @@ import { type Config, emptyConfig } from '../config/config.ts';
 import { readConfig } from '../config/parse.ts';
 import { isNamed, type ServerKeys } from '../config/server-keys.ts';
 import type { Places } from '../handler/locate.ts';
+import type { Parsec } from '../parsec/parsec.ts';
 import { leavesOf, opensWith, type PinPolicy } from '../status/policy.ts';
 import { probe } from '../status/probe.ts';
 import { type ServerStatus, type ServerStatusWorld, serverStatus } from '../status/server.ts';
@@ -25,6 +26,7 @@ import { isPulledIn, UNIT_FOLDERS } from './unit-files.ts';
 export interface DoctorWorld extends HeaderWorld, UnitWorld, ServerStatusWorld {
   readonly http: Http;
   readonly tpmLook: TpmLook;
+  readonly parsec: Parsec;
   /** Unix time. */
   nowUnixMs(): number;
 }

@@ -1,3 +1,4 @@
+import { isProtected } from '../protection/stored.ts';
 import type { ServerStatus } from '../status/server.ts';
 import { checkActUnits } from './act-units.ts';
 import type { Facts } from './facts.ts';
@@ -13,7 +14,7 @@ function checkServer(server: ServerStatus): Finding[] {
 }
 
 function checkIdentityFile({ name, identity: { path, protection } }: ServerStatus): Finding[] {
-  if (protection !== 'none' && protection !== 'host key on the same disk') return [];
+  if (protection === null || protection === 'unknown' || isProtected(protection)) return [];
   const by = protection === 'none' ? 'nothing' : 'a key on the same disk';
   const what = `${path} is protected by ${by}: who has the disk is this machine towards ${name}, until it is revoked`;
   return [

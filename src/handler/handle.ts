@@ -6,6 +6,7 @@ import type { Clock, Connection, Files, Http, Logger, PinAsker, Random } from '.
 import { type Config, settingsFor } from '../config/config.ts';
 import { loadConfig } from '../config/load.ts';
 import type { Credentials } from '../creds/credentials.ts';
+import type { Parsec } from '../parsec/parsec.ts';
 import { keyServersOf } from '../remote/key-servers.ts';
 import type { ServerWorld } from '../remote/server-world.ts';
 import type { Tpm } from '../tpm/tpm.ts';
@@ -26,6 +27,7 @@ export interface HandlerWorld {
   readonly http: Http;
   readonly tpm: Tpm;
   readonly credentials: Credentials;
+  readonly parsec: Parsec;
   readonly journal: Logger;
   readonly serverWorld: ServerWorld;
   readonly leaveProof: LeaveProof;

@@ -3,16 +3,19 @@ import { limits } from '../base/limits.ts';
 import type { ServerConnection } from '../base/server-connection.ts';
 import type { Action } from '../config/action.ts';
 import type { ServerSettings } from '../config/server.ts';
+import type { ProtectMode } from '../protection/settings.ts';
 import { ask, connectTo } from '../remote/key-server.ts';
 import type { ServerWorld } from '../remote/server-world.ts';
 import { eventData } from '../wire/event-stream.ts';
 import * as wire from '../wire/machine.ts';
 import { Acting, type ActingOptions } from './acting.ts';
+import { auditDigests, verdictIn } from './asking.ts';
 import type { HeadWitness } from './head-witness.ts';
 import type { KeyFollower } from './key-follower.ts';
 import { Nap } from './nap.ts';
 import { pauseMs, retryMs } from './pace.ts';
-import { report } from './report.ts';
+import { ProtectionGuard } from './protection-guard.ts';
+import { type ReportKind, report } from './report.ts';
 import type { KeepaliveWorld, Verdict } from './world.ts';
 
 export interface KeepaliveOptions {
@@ -22,6 +25,8 @@ export interface KeepaliveOptions {
   readonly actions: Readonly<Record<Verdict, readonly Action[]>>;
   readonly witness: HeadWitness;
   readonly follower: KeyFollower;
+  /** How this machine's key is to be protected. */
+  readonly protect: ProtectMode;
   readonly world: KeepaliveWorld;
   readonly signal: AbortSignal;
 }
@@ -39,10 +44,12 @@ export class ServerKeepalive {
   readonly #over = new AbortController();
   /** Between two keep-alives. */
   readonly #nap: Nap;
+  readonly #guard: ProtectionGuard;
   #identity: ReturnType<ServerWorld['identity']> | null = null;
+  #hasIdentity = false;
   #verdict: Verdict | null = null;
 
-  constructor({ name, settings, actions, witness, follower, world, signal }: KeepaliveOptions) {
+  constructor({ name, settings, actions, witness, follower, protect, world, signal }: KeepaliveOptions) {
     this.#name = name;
     this.#settings = settings;
     this.#witness = witness;
@@ -50,6 +57,11 @@ export class ServerKeepalive {
     this.#world = world;
     this.#signal = AbortSignal.any([signal, this.#over.signal]);
     this.#nap = new Nap(world.clock, this.#signal);
+    this.#guard = new ProtectionGuard({
+      ...{ name, path: settings.identity, mode: protect, world },
+      hasKey: () => this.#hasIdentity,
+      onAlert: () => this.#nap.wake(),
+    });
     const connected: ActingOptions['connected'] = (work) => this.#connected(work);
     this.#acting = new Acting({ server: name, actions, world, signal: this.#signal, connected });
   }
@@ -61,6 +73,7 @@ export class ServerKeepalive {
       this.#forever('watch', new Nap(this.#world.clock, this.#signal), (connection, well) =>
         this.#watch(connection, well),
       ),
+      this.#guard.run(this.#signal),
     ]);
   }
 
@@ -110,9 +123,14 @@ export class ServerKeepalive {
   /** Kept, as a TPM may take a second for it, which a revocation would wait for. */
   #ownIdentity(): ReturnType<ServerWorld['identity']> {
     this.#identity ??= this.#world.serverWorld.identity(this.#settings.identity, this.#signal);
-    this.#identity.catch(() => {
-      this.#identity = null;
-    });
+    this.#identity.then(
+      () => {
+        this.#hasIdentity = true;
+      },
+      () => {
+        this.#identity = null;
+      },
+    );
     return this.#identity;
   }
 
@@ -121,6 +139,7 @@ export class ServerKeepalive {
     while (!this.#signal.aborted) {
       const leaseLeftMs = await this.#tellAlive(connection);
       well();
+      await this.#tellAlert(connection);
       this.#world.rest();
       await this.#nap.sleep(pauseMs(leaseLeftMs, this.#world.random));
     }
@@ -140,25 +159,23 @@ export class ServerKeepalive {
     });
     this.#armed();
     await this.#follower.see(answer['server-key'], connection, this.#signal);
-    const digests = (after: number) => this.#auditDigests(after, connection);
+    const digests = (after: number) => auditDigests(after, connection, this.#signal);
     const fault = await this.#witness.see(answer['audit-head'], connection.serverKey, digests);
-    if (fault !== null) {
-      const to = { server: this.#name, journal: this.#world.journal };
-      await report({ kind: 'audit-head', text: fault }, connection, to, this.#signal);
-    }
+    if (fault !== null) await this.#report('audit-head', fault, connection);
     return answer['lease-left-ms'];
   }
 
-  async #auditDigests(after: number, connection: ServerConnection): Promise<readonly Buffer[]> {
-    const { response } = wire.auditDigests;
-    const asking = ask(connection, 'POST', '/v1/audit/digests', { after }, response, this.#signal);
-    const { digests } = await asking.catch((thrown: unknown) => {
-      // Else a server could keep the alert away by refusing.
-      if (thrown instanceof AppError && thrown.code === 'refused' && verdictIn(thrown) === null)
-        return { digests: [] };
-      throw thrown;
-    });
-    return digests.map((digest) => Buffer.from(digest, 'base64url'));
+  /** An alert that the server did not take goes out again with the next keep-alive. */
+  async #tellAlert(connection: ServerConnection): Promise<void> {
+    const { alert } = this.#guard;
+    if (alert === null) return;
+    const isTaken = await this.#report('tpm-protection-unavailable', alert, connection);
+    if (isTaken && this.#guard.alert === alert) this.#guard.alert = null;
+  }
+
+  #report(kind: ReportKind, text: string, connection: ServerConnection): Promise<boolean> {
+    const to = { server: this.#name, journal: this.#world.journal };
+    return report({ kind, text }, connection, to, this.#signal);
   }
 
   async #watch(connection: ServerConnection, well: () => void): Promise<void> {
@@ -212,10 +229,4 @@ export class ServerKeepalive {
       this.#world.journal.error(`${this.#name}: ${verdict}: ${failureLine(asAppError(thrown))}`);
     }
   }
-}
-
-/** What the server itself, who proved its key, has refused a request with. */
-function verdictIn(thrown: unknown): Verdict | null {
-  const cause = thrown instanceof AppError ? thrown.cause : null;
-  return cause === 'locked' || cause === 'revoked' ? cause : null;
 }

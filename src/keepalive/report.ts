@@ -5,12 +5,14 @@ import type { ServerConnection } from '../base/server-connection.ts';
 import { ask } from '../remote/key-server.ts';
 import * as wire from '../wire/machine.ts';
 
+export type ReportKind = 'acted' | 'audit-head' | 'tpm-protection-unavailable';
+
 /**
  * For a server's log and its operators: a claim, which changes nothing there.
  * @returns whether the server took it; if not, the journal has the reason
  */
 export async function report(
-  { kind, text }: { readonly kind: 'acted' | 'audit-head'; readonly text: string },
+  { kind, text }: { readonly kind: ReportKind; readonly text: string },
   connection: ServerConnection,
   { server, journal }: { readonly server: string; readonly journal: Logger },
   signal: AbortSignal,

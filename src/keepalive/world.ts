@@ -1,6 +1,7 @@
 import type { Random } from '../base/ports.ts';
 import type { ServerWorld } from '../remote/server-world.ts';
 import type { WitnessWorld } from './head-witness.ts';
+import type { GuardWorld } from './protection-guard.ts';
 
 /** The alive proof that the handler left when it opened a key of this server (src/handler/alive.ts). */
 export interface LeftProof {
@@ -14,7 +15,7 @@ export type Verdict = 'locked' | 'revoked';
 /** What became of an order. */
 export type Outcome = 'not begun' | 'under way' | 'done' | 'failed';
 
-export interface KeepaliveWorld extends WitnessWorld {
+export interface KeepaliveWorld extends WitnessWorld, GuardWorld {
   readonly random: Random;
   readonly serverWorld: ServerWorld;
   /** @returns null when no key of that server was opened in this boot */

@@ -3,9 +3,10 @@ import type { AskPin, Files, Http, Random } from '../base/ports.ts';
 import type { Secret } from '../base/secret.ts';
 import type { Credentials } from '../creds/credentials.ts';
 import type { Jwe } from '../jwe/compact.ts';
+import type { Parsec } from '../parsec/parsec.ts';
 import type { Tpm } from '../tpm/tpm.ts';
 
-export const pinNames = ['tpm2', 'tang', 'remote', 'systemd-creds', 'sss'] as const;
+export const pinNames = ['tpm2', 'tang', 'remote', 'systemd-creds', 'parsec', 'sss'] as const;
 export type PinName = (typeof pinNames)[number];
 
 /** One pin of a sealed key, for config.yaml's `allow` and for people. */
@@ -60,6 +61,7 @@ export interface OpenContext {
   readonly random: Random;
   readonly servers: KeyServers;
   readonly credentials: Credentials;
+  readonly parsec: Parsec;
   readonly askPin: AskPin;
   /**
    * Runs `once`, and runs it again after a pause while it throws `unavailable` or `waiting`, until the caller's
@@ -79,6 +81,7 @@ export interface SealContext {
   readonly files: Files;
   readonly servers: KeyServers;
   readonly credentials: Credentials;
+  readonly parsec: Parsec;
   /** The secret that is sealed in the end, of which a nested pin gets a share. */
   readonly whole: Secret;
   readonly signal: AbortSignal;

@@ -2,6 +2,7 @@ import { AppError } from '../base/errors.ts';
 import { limits } from '../base/limits.ts';
 import type { Secret } from '../base/secret.ts';
 import { damaged, isObject, parseCompact, shown } from '../jwe/compact.ts';
+import { parsec } from './parsec.ts';
 import { type Pin, pinNames, type SealContext, type SealedKey } from './pin.ts';
 import { remote } from './remote.ts';
 import { sss } from './sss.ts';
@@ -9,7 +10,7 @@ import { systemdCreds } from './systemd-creds.ts';
 import { tang } from './tang.ts';
 import { tpm2 } from './tpm2.ts';
 
-const pins: readonly Pin[] = [tpm2, tang, remote, systemdCreds, sss];
+const pins: readonly Pin[] = [tpm2, tang, remote, systemdCreds, parsec, sss];
 
 /**
  * Reads a sealed key with all that is nested in it.

@@ -21,7 +21,8 @@ export type PinPolicy =
     }
   /** `server`: SHA-256 of its key's SubjectPublicKeyInfo. */
   | { readonly pin: 'remote'; readonly server: Buffer; readonly kid: string }
-  | { readonly pin: 'systemd-creds' };
+  | { readonly pin: 'systemd-creds' }
+  | { readonly pin: 'parsec'; readonly provider: string };
 
 /**
  * @param text a sealed key that `parseSealedKey` has taken: within its limits, and well-formed
@@ -39,6 +40,8 @@ export function policyOf(text: string): Policy {
     return { pin: 'remote', server: parseKeyPin(remote['server']) ?? Buffer.alloc(0), kid };
   }
   if (pinHeader(jwe, 'systemd-creds', 'dir') !== null) return { pin: 'systemd-creds' };
+  const parsec = pinHeader(jwe, 'parsec', 'dir');
+  if (parsec !== null) return { pin: 'parsec', provider: String(parsec['provider']) };
   const sss = pinHeader(jwe, 'sss', 'dir') ?? {};
   const shares = Array.isArray(sss['jwe']) ? sss['jwe'] : [];
   return { pin: 'sss', need: Number(sss['t']), of: shares.map((share) => policyOf(String(share))) };
@@ -66,6 +69,8 @@ export function policyText(policy: Policy, nameOf: (server: Buffer) => string | 
     case 'tpm2':
     case 'systemd-creds':
       return policy.pin;
+    case 'parsec':
+      return `parsec ${policy.provider}`;
     case 'tang':
       return `tang ${policy.url}`;
     case 'remote':

@@ -5,6 +5,7 @@ import { generateEphemeral } from '../exchange/agreement.ts';
 import { curves } from '../exchange/curve.ts';
 import { type EcJwk, thumbprint, toJwk } from '../exchange/jwk.ts';
 import { isObject } from '../jwe/compact.ts';
+import type { Parsec } from '../parsec/parsec.ts';
 import { askTang } from '../pins/tang-server.ts';
 import type { TpmLook } from '../tpm/look.ts';
 import type { PinPolicy } from './policy.ts';
@@ -12,6 +13,7 @@ import type { ServerStatus } from './server.ts';
 
 export interface ProbeWorld {
   readonly http: Http;
+  readonly parsec: Parsec;
   readonly tpmLook: TpmLook;
   /** What the key servers say, by their keys; null: config.yaml has none such. */
   serverOf(pinSha256: Buffer): ServerStatus | null;
@@ -19,7 +21,8 @@ export interface ProbeWorld {
 
 /**
  * Whether a pin would answer now, in a way that reveals nothing: the TPM loads and compares but does not unseal, a Tang
- * server multiplies a random point, a key server says what it has.
+ * server multiplies a random point, a key server says what it has,
+ * Parsec names its providers.
  * @returns null: it would; else why not
  * @throws AppError `stopped`
  */
@@ -32,6 +35,7 @@ export async function probe(
     if (pin.pin === 'tpm2') await world.tpmLook.wouldUnseal(pin.object, signal);
     else if (pin.pin === 'tang') await probeTang(pin, world, signal);
     else if (pin.pin === 'remote') probeRemote(pin, world);
+    else if (pin.pin === 'parsec') await probeParsec(pin.provider, world.parsec, signal);
     // Of systemd-creds only decrypting would tell: it is taken to answer.
     return null;
   } catch (thrown) {
@@ -64,6 +68,15 @@ function advertises(jws: unknown, kid: string): boolean {
   } catch {
     return false;
   }
+}
+
+/** Whether its key is still there only decrypting would tell. */
+async function probeParsec(provider: string, parsec: Parsec, signal: AbortSignal): Promise<void> {
+  const able = await parsec.providers(signal);
+  if (able.some((name) => name === provider)) return;
+  throw new AppError('unavailable', `Parsec has no provider ${provider} now`, {
+    hint: 'systemctl status parsec',
+  });
 }
 
 function probeRemote({ server, kid }: PinPolicy & { pin: 'remote' }, { serverOf }: ProbeWorld): void {

@@ -3,11 +3,11 @@ import { limits } from '../base/limits.ts';
 import type { Files } from '../base/ports.ts';
 import type { ServerConnection } from '../base/server-connection.ts';
 import type { ServerSettings } from '../config/server.ts';
+import { type Protection, protectionOf } from '../protection/stored.ts';
 import { ask, connectTo } from '../remote/key-server.ts';
 import type { ServerWorld } from '../remote/server-world.ts';
 import { eventData } from '../wire/event-stream.ts';
 import * as wire from '../wire/machine.ts';
-import { type Protection, protectionOf } from './protection.ts';
 
 export type MachineState = 'armed' | 'locked' | 'revoked';
 

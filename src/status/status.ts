@@ -6,6 +6,7 @@ import { loadConfig } from '../config/load.ts';
 import { isNamed } from '../config/server-keys.ts';
 import { enrolledOf } from '../enroll/record.ts';
 import type { Places } from '../handler/locate.ts';
+import type { Parsec } from '../parsec/parsec.ts';
 import type { TpmLook } from '../tpm/look.ts';
 import { fastKeyslots } from './fast-keyslots.ts';
 import { lastOpened, type Opened } from './last-opened.ts';
@@ -20,6 +21,7 @@ export interface StatusWorld extends ServerStatusWorld {
   readonly runner: Runner;
   readonly http: Http;
   readonly tpmLook: TpmLook;
+  readonly parsec: Parsec;
 }
 
 /** One pin of a volume's sealed keys, and whether it would answer now. */

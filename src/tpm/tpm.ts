@@ -1,6 +1,7 @@
 import { AppError } from '../base/errors.ts';
 import type { Files, Locks, MemoryFiles, Runner } from '../base/ports.ts';
 import type { Secret } from '../base/secret.ts';
+import { unwrap, type WrappedSecret, wrap } from './aes-key.ts';
 import { advanceTo, type RollbackLimit } from './counter.ts';
 import type { Marks } from './measured.ts';
 import type { Parent } from './parents.ts';
@@ -70,6 +71,15 @@ export interface Tpm {
    */
   unseal(object: SealedObject, signal: AbortSignal, password?: Secret | null): Promise<Unsealed>;
   /**
+   * Encrypts with an AES-256-CFB key that the TPM keeps, made when it is absent.
+   * @param iv 16 random bytes
+   * @throws AppError `bad-config` (no TPM2_EncryptDecrypt2, no AES-256), `foreign-tpm` (another key at 0x81000001),
+   *   `refused`, `unavailable` (no free handle), `tool-missing`, `stopped`
+   */
+  wrap(secret: Secret, iv: Buffer, signal: AbortSignal): Promise<WrappedSecret>;
+  /** @throws AppError `foreign-tpm` (another object at the handle, or none), `unavailable`, `tool-missing`, `stopped` */
+  unwrap(wrapped: WrappedSecret, signal: AbortSignal): Promise<Secret>;
+  /**
    * What was sealed with a lower limit of this counter does not open any more, on this TPM, ever.
    * @throws AppError `foreign-tpm` (no such counter), `refused`, `unavailable`, `tool-missing`, `stopped`
    */
@@ -107,6 +117,20 @@ export function tpmByTools(ports: Ports, settings: TpmSettings): Tpm {
         unseal(sequence, object, password, () => readSignatures(ports.files)),
       );
       return { secret: value, settled };
+    },
+    async wrap(secret, iv, signal) {
+      const { value, settled } = await inSequence(tools, ports, signal, (sequence) =>
+        wrap(sequence, secret, iv),
+      );
+      await settled;
+      return value;
+    },
+    async unwrap(wrapped, signal) {
+      const { value, settled } = await inSequence(tools, ports, signal, (sequence) =>
+        unwrap(sequence, wrapped),
+      );
+      await settled;
+      return value;
     },
     async retire(rollback, signal) {
       const { settled } = await inSequence(tools, ports, signal, (sequence) => advanceTo(sequence, rollback));

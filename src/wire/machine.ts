@@ -1,4 +1,5 @@
 import * as v from 'valibot';
+import { limits } from '../base/limits.ts';
 import { auditHead, auditSeq, base64url, boot, ecKey, kid, machineName, ms } from './field.ts';
 
 /** What a machine and its server say to each other: one request and one response for each route, as JSON. */
@@ -90,7 +91,7 @@ export const expect = {
 export const alert = {
   request: v.strictObject({
     kind: v.picklist(['acted', 'audit-head', 'tpm-protection-unavailable', 'journal-sealed']),
-    text: v.pipe(v.string(), v.maxLength(500)),
+    text: v.pipe(v.string(), v.maxLength(limits.alertCharacters)),
   }),
   response: v.object({}),
 };

@@ -130,7 +130,7 @@ t.test('a wrong configuration', async (t) => {
     'no pin',
     await seal('tmp2', {}),
     3,
-    /^pin: expected one of tpm2, tang, remote, systemd-creds, sss, got "tmp2"$/,
+    /^pin: expected one of tpm2, tang, remote, systemd-creds, parsec, sss, got "tmp2"$/,
   );
   const nested = { pins: { tmp2: {} } };
   fails(t, 'no pin in it', await seal('sss', nested), 3, /^pin: expected one of .*, got "tmp2"$/);

@@ -126,19 +126,19 @@ const wrongFields: Record<string, [fields: string, said: string | RegExp]> = {
   ],
   'unknown pin': [
     'allow: [tpm2, tpm3]',
-    '3 volumes.data.allow[1]: expected one of tpm2, tang, remote, systemd-creds, got "tpm3"',
+    '3 volumes.data.allow[1]: expected one of tpm2, tang, remote, systemd-creds, parsec, got "tpm3"',
   ],
   'sss listed': [
     'allow: [sss]',
-    '3 volumes.data.allow[0]: expected one of tpm2, tang, remote, systemd-creds, got "sss"',
+    '3 volumes.data.allow[0]: expected one of tpm2, tang, remote, systemd-creds, parsec, got "sss"',
   ],
   'empty list': [
     'allow: []',
-    '3 volumes.data.allow: expected a list of tpm2, tang, remote, systemd-creds, got a list',
+    '3 volumes.data.allow: expected a list of tpm2, tang, remote, systemd-creds, parsec, got a list',
   ],
   'no list': [
     'allow: tpm2',
-    '3 volumes.data.allow: expected a list of tpm2, tang, remote, systemd-creds, got "tpm2"',
+    '3 volumes.data.allow: expected a list of tpm2, tang, remote, systemd-creds, parsec, got "tpm2"',
   ],
   'Tang by another protocol': [
     'allow-tang: [ "ftp://a" ]',
@@ -187,7 +187,7 @@ t.test('fields that need url', (t) => {
 t.test('the file as a whole', (t) => {
   const wrong: Record<string, RegExp> = {
     'volume: {}':
-      /^1 volume: expected one of the keys servers, site, volumes, sockets, on-revoked, on-locked, got "volume"$/,
+      /^1 volume: expected one of the keys servers, site, volumes, sockets, on-revoked, on-locked, protect-with-tpm, protection, got "volume"$/,
     'volumes:\n': /^1 volumes: expected a map, got nothing$/,
     '- a': /^1 expected a map, got a list$/,
     'volumes: { "a/b": {} }': /^1 volumes\["a\/b"\]: volume name "a\/b": expected 1 to 78 bytes/,
@@ -354,4 +354,17 @@ t.test('the example in etc/ is right, and so is all that it comments out', (t) =
   t.strictSame(config?.onLocked, [{ run: ['/usr/local/sbin/tell-somebody', 'locked'] }]);
   t.strictSame(config?.onRevoked, ['suspend', 'poweroff']);
   t.end();
+});
+
+t.test('how what the machine keeps is protected', async (t) => {
+  t.strictSame(parseConfig('', 'c').protect, { mode: 'best-effort', method: null });
+  t.strictSame(parseConfig('protect-with-tpm: require\nprotection: tpm2', 'c').protect, {
+    mode: 'require',
+    method: 'tpm2',
+  });
+  const message = (text: string) => readConfig(text).problems.map((problem) => problem.message);
+  t.strictSame(message('protect-with-tpm: yes'), [
+    'protect-with-tpm: expected best-effort, require, never, got "yes"',
+  ]);
+  t.strictSame(message('protection: [tpm2]'), ['protection: expected parsec, tpm2, tpm2-aes, got a list']);
 });

@@ -2,6 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { readdirSync, rmSync } from 'node:fs';
 import type { Test } from 'tap';
 import { KEY, type Patient } from '../support/patient.ts';
+import { parsecSealedKey } from '../support/sealing.ts';
 import { startSwtpm } from '../support/swtpm.ts';
 import { startTang, type TangServer } from '../support/tang.ts';
 import type { SetUp, Ward } from './set-up.ts';
@@ -119,6 +120,12 @@ export const pinSetUps: readonly SetUp[] = [
     finds: 'pcr-volatile',
     says: /PCR 4 \(changed by updates of boot loader and kernel\), 9 /,
     breaks: (patient, ward) => sealed(patient, ward, 'tpm2', { pcr_ids: '4,7,9' }),
+  },
+  {
+    title: 'sealed to the Parsec service, which starts after the volume',
+    finds: 'parsec-too-late',
+    says: /^data: it needs the Parsec service/,
+    breaks: (patient) => patient.write('etc/volumes/data.jwe', parsecSealedKey),
   },
   {
     title: 'the TPM has counted wrong passwords',

@@ -4,6 +4,7 @@ import { random } from '../../src/os/random.ts';
 import { fetchLuksKey } from '../support/command-line.ts';
 import type { KeyServerProcess } from '../support/key-server.ts';
 import { KEY, type Patient } from '../support/patient.ts';
+import { parsecSealedKey } from '../support/sealing.ts';
 import type { SetUp } from './set-up.ts';
 
 /** The machine joins, and its volume is sealed by the server alone, in a file, which comes before its token. */
@@ -167,6 +168,15 @@ export function serverSetUps(server: () => KeyServerProcess): SetUp[] {
       async breaks(patient) {
         await joined(patient);
         chmodSync(identityOf(patient), 0o640);
+      },
+    },
+    {
+      title: 'this machine is known to its server by a key in Parsec',
+      finds: 'parsec-too-late',
+      async breaks(patient) {
+        await joined(patient);
+        patient.options('data', 'luks');
+        writeFileSync(identityOf(patient), parsecSealedKey);
       },
     },
     {

@@ -34,7 +34,7 @@ t.test('what is wrong with config.yaml is said with file, line, field, expected 
     [
       'another volume’s',
       'volumes:\n  root:\n    allow: [tmp2]\n',
-      /:3: volumes\.root\.allow\[0\]: expected one of tpm2, tang, remote, systemd-creds, got "tmp2"/,
+      /:3: volumes\.root\.allow\[0\]: expected one of tpm2, tang, remote, systemd-creds, parsec, got "tmp2"/,
     ],
     [
       'two faults',

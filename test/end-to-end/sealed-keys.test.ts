@@ -127,7 +127,7 @@ const damages: Record<string, [title: string, jwe: string, line: string][]> = {
       withHeader(({ clevis }) => {
         clevis.pin = 'yubikey';
       }),
-      'header field clevis\\.pin: expected one of tpm2, tang, remote, systemd-creds, sss, got "yubikey"',
+      'header field clevis\\.pin: expected one of tpm2, tang, remote, systemd-creds, parsec, sss, got "yubikey"',
     ],
     ['no text at all', `${String.fromCharCode(0, 255)}\n`, 'expected five parts .*, got 1'],
     ['nested 20 deep', nested(20), 'expected pins nested at most 4 deep, got more'],

@@ -48,6 +48,7 @@ function worldWith(files: Files) {
     http,
     tpm: {} as Tpm,
     credentials: {} as HandlerWorld['credentials'],
+    parsec: {} as HandlerWorld['parsec'],
     journal,
     serverWorld,
     leaveProof: () => {},

@@ -93,6 +93,7 @@ function daemon(t: Test, { failingOrders = 0 } = {}) {
     name: 'home',
     settings,
     follower: new KeyFollower('home', settings, '/nowhere', world),
+    protect: 'best-effort',
     actions: { locked: ['suspend'], revoked: ['suspend', 'poweroff'] },
     witness: new HeadWitness('home', `${t.testdir({})}/heads`, world),
     world,

@@ -3,6 +3,7 @@ import type { Credentials } from '../../src/creds/credentials.ts';
 import { files } from '../../src/os/files.ts';
 import { http } from '../../src/os/http.ts';
 import { random } from '../../src/os/random.ts';
+import type { Parsec } from '../../src/parsec/parsec.ts';
 import type { OpenContext, SealContext } from '../../src/pins/pin.ts';
 import type { Tpm } from '../../src/tpm/tpm.ts';
 
@@ -14,6 +15,12 @@ const noTpm = new Proxy({} as Tpm, {
 });
 
 const noServers = { byName: () => null, byPin: () => null };
+
+const noParsec = new Proxy({} as Parsec, {
+  get(_target, name) {
+    throw new Error(`parsec.${String(name)} was asked for`);
+  },
+});
 
 const noCredentials = new Proxy({} as Credentials, {
   get(_target, name) {
@@ -29,6 +36,7 @@ export function openContext(overrides: Partial<OpenContext> = {}): OpenContext {
     random,
     servers: noServers,
     credentials: noCredentials,
+    parsec: noParsec,
     askPin() {
       throw new Error('a PIN was asked for');
     },
@@ -47,6 +55,7 @@ export function sealContext(overrides: Partial<SealContext> = {}): SealContext {
     files,
     servers: noServers,
     credentials: noCredentials,
+    parsec: noParsec,
     whole: new Secret(Buffer.alloc(0)),
     signal: new AbortController().signal,
     newPin() {

@@ -15,13 +15,17 @@ import { leftProof } from '../../src/os/alive-files.ts';
 import { bootId } from '../../src/os/boot-id.ts';
 import { files } from '../../src/os/files.ts';
 import { http } from '../../src/os/http.ts';
+import { localService } from '../../src/os/local-service.ts';
 import { locksIn } from '../../src/os/locks.ts';
 import { memoryFiles } from '../../src/os/memory-files.ts';
 import { runner } from '../../src/os/processes.ts';
+import { random } from '../../src/os/random.ts';
 import { makeScratchFolder } from '../../src/os/scratch-folder.ts';
 import { serverConnector } from '../../src/os/server-connection.ts';
+import { parsecAt } from '../../src/parsec/parsec.ts';
 import { readIdentityFile } from '../../src/remote/identity-file.ts';
 import { tpmLookByTools } from '../../src/tpm/look.ts';
+import { tpmByTools } from '../../src/tpm/tpm.ts';
 import { addToken, clevisToken, copyImage, type Image, uuidOf } from './luks.ts';
 
 /** Of the volume that each machine begins with. */
@@ -146,6 +150,12 @@ export class Patient {
 
   world(): DoctorWorld {
     const locks = locksIn(this.folder);
+    const parsec = parsecAt(
+      localService(() => `${this.folder}/parsec.sock`),
+      0,
+    );
+    const tpm = tpmByTools({ runner, memoryFiles, locks, files }, { tcti: this.tcti });
+    const protection = { files, http, random, tpm, parsec, credentials: credentialsBySystemd(runner) };
     return {
       files,
       runner,
@@ -155,16 +165,13 @@ export class Patient {
       unitFolders: [this.units, `${this.folder}/run-units`, '/usr/lib/systemd/system'],
       tpmLook: tpmLookByTools({ runner, memoryFiles, locks, files }, { tcti: this.tcti }),
       nowUnixMs: Date.now,
+      parsec,
       serverWorld: {
         connector: serverConnector,
         bootId,
         leftProof,
         async identity(path, signal) {
-          const { certificate, key } = await readIdentityFile(
-            path,
-            { files, credentials: credentialsBySystemd(runner) },
-            signal,
-          );
+          const { certificate, key } = await readIdentityFile(path, protection, signal);
           return { clientCertificate: certificate, clientKey: key };
         },
       },

@@ -25,3 +25,14 @@ export function vector(name: string): string {
   const file = new URL(`../vectors/${name}.json`, import.meta.url);
   return (JSON.parse(readFileSync(file, 'utf8')) as { jwe: string }).jwe;
 }
+
+const parsecHeader = {
+  clevis: {
+    pin: 'parsec',
+    parsec: { provider: 'tpm', key: 'ours', thumbprint: 'A'.repeat(43), ciphertext: 'A'.repeat(342) },
+  },
+  alg: 'dir',
+  enc: 'A256GCM',
+};
+/** Of pin `parsec`, well-formed; nothing opens it. */
+export const parsecSealedKey = `${Buffer.from(JSON.stringify(parsecHeader)).toString('base64url')}..${'A'.repeat(16)}.AA.${'A'.repeat(22)}`;

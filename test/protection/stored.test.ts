@@ -3,7 +3,7 @@ import { mkdirSync } from 'node:fs';
 import t, { type Test } from 'tap';
 import { identityToPem, makeIdentity } from '../../src/identity/identity.ts';
 import { random } from '../../src/os/random.ts';
-import { protectionOf } from '../../src/status/protection.ts';
+import { protectionOf } from '../../src/protection/stored.ts';
 import { ownSwtpm } from '../support/tpm.ts';
 
 /** What systemd-creds itself writes, on a machine whose host key is its own. */
