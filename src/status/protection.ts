@@ -20,6 +20,16 @@ const credentials: Readonly<Record<string, Protection>> = {
 /** By the file's own bytes, whatever configuration or file name say. */
 export function protectionOf(bytes: Buffer): Protection {
   if (isPlain(bytes)) return 'none';
-  const credential = Buffer.from(bytes.toString('latin1'), 'base64');
+  return credentialProtection(Buffer.from(bytes.toString('latin1'), 'base64'));
+}
+
+/** @param credential not in base64 */
+export function credentialProtection(credential: Buffer): Protection {
   return credentials[credential.toString('hex', 0, 16)] ?? 'unknown';
+}
+
+/** For people. */
+export function protectionText(protection: Protection): string {
+  if (protection === 'unknown') return 'encrypted in a way that is not known here';
+  return `protected by ${protection === 'none' ? 'nothing' : protection}`;
 }
