@@ -191,6 +191,15 @@ export const unitSetUps: readonly SetUp[] = [
     breaks: (patient) => patient.service('shop@one.service', 'token', null),
   },
   {
+    title: 'a service asks where systemd has to authenticate what comes, and does not have it do so',
+    finds: 'credential-refused',
+    says: /encrypted\.sock is asked for its credential token, and refuses/,
+    breaks(patient, { byTpm }) {
+      patient.service('shop.service', 'token', byTpm);
+      patient.changed(DROP_IN, (text) => text.replace('/credentials/default.sock', '/encrypted.sock'));
+    },
+  },
+  {
     title: 'the socket that services ask is not installed',
     finds: 'socket-missing',
     says: /^fetch-luks-key-credential@default\.socket: /,
