@@ -13,6 +13,7 @@ import { createAuthority } from '../test/support/certificates.ts';
 import { answerNext } from '../test/support/password-agent.ts';
 import { startSwtpm } from '../test/support/swtpm.ts';
 import { startTang } from '../test/support/tang.ts';
+import { enrolling } from './enrol.ts';
 import { costs, median, type Pair, paired, startTimeMs } from './measure.ts';
 import { writePart } from './results.ts';
 
@@ -79,6 +80,7 @@ async function main(): Promise<string> {
     await againstCurl(oursByUrl, url),
     await memoryAndCpu((volume) => handlerIn(volume === 'url' ? urlEtc : etc), options),
     starts(),
+    await enrolling(executable, folder, tpm),
   ];
   return `${sections.join('\n\n')}\n`;
 }

@@ -27,7 +27,7 @@ _fetch_luks_key() {
   fi
   case $before in
   --etc) _fetch_luks_key_files -d "$begun" && return ;;
-  --crypttab | --socket | --device | --unlock-key-file | --passphrase-file | --tpm2-pin-file | --tpm2-public-key) _fetch_luks_key_files -f "$begun" && return ;;
+  --crypttab | --socket | --device | --unlock-key-file | --passphrase-file | --tpm2-pin-file | --tpm2-old-pin-file | --tpm2-public-key) _fetch_luks_key_files -f "$begun" && return ;;
   --output) COMPREPLY=(-) && return ;;
   --with-key) _fetch_luks_key_words 'host tpm2 host+tpm2 auto' "$begun" && return ;;
   esac
@@ -60,10 +60,10 @@ _fetch_luks_key() {
       --json --etc --crypttab --help" "$begun"
     ;;
   rotate:-*)
-    _fetch_luks_key_words '--all --unlock-key-file --tpm2-pin-file --yes --json --etc --crypttab --help' "$begun"
+    _fetch_luks_key_words '--all --unlock-key-file --tpm2-pin-file --tpm2-old-pin-file --yes --json --etc --crypttab --help' "$begun"
     ;;
   reseal:-*)
-    _fetch_luks_key_words "$pins --unlock-key-file --no-crypttab --yes --json
+    _fetch_luks_key_words "$pins --tpm2-old-pin-file --unlock-key-file --no-crypttab --yes --json
       --etc --crypttab --help" "$begun"
     ;;
   recovery-key:-*) _fetch_luks_key_words '--device --unlock-key-file --json --etc --crypttab --help' "$begun" ;;

@@ -72,6 +72,8 @@ export const limits = {
   journalVerifyBytes: 1024 * 1024,
   /** A clock that shows less is wrong: 1 January 2026, when this program was written. Unix time. */
   earliestWallClockMs: 1_767_225_600_000,
+  /** One that shows more is wrong too: 1 January 2046. */
+  latestWallClockMs: 2_398_377_600_000,
   /** Lines of the journal that are looked at for a volume: a year of boots with eight volumes. */
   journalLines: 3_000,
   /** What `luks-key-server invite` prints. */

@@ -15,16 +15,20 @@ function isFileName(text: string): boolean {
   return text !== '' && text !== '.' && text !== '..' && !/[/\u0000-\u001f\u007f]/.test(text);
 }
 
+export function isVolumeName(text: string): text is VolumeName {
+  return isFileName(text) && Buffer.byteLength(text) <= limits.volumeNameBytes;
+}
+
 /** @throws AppError `bad-request` */
 export function volumeName(text: string): VolumeName {
-  const bytes = Buffer.byteLength(text);
-  if (!isFileName(text) || bytes > limits.volumeNameBytes) {
+  if (!isVolumeName(text)) {
+    const bytes = Buffer.byteLength(text);
     throw new AppError(
       'bad-request',
       `volume name ${JSON.stringify(text)}: expected 1 to ${limits.volumeNameBytes} bytes that can be a file's name, got ${bytes}`,
     );
   }
-  return text as VolumeName;
+  return text;
 }
 
 /** @throws AppError `bad-request` */

@@ -224,10 +224,11 @@ export interface Connection {
 
 /**
  * Asks for the PIN of the TPM's key. @param attempt 1 at first; then the one before was wrong
+ * @param salt of the sealed object that it is for, by which a PIN that is known already is known again
  * @throws AppError `unavailable` (nobody answered in time), `refused` (nobody to ask, or a PIN from a file was wrong),
  *   `tool-missing`, `stopped`
  */
-export type AskPin = (attempt: number, signal: AbortSignal) => Promise<Secret>;
+export type AskPin = (attempt: number, signal: AbortSignal, salt: Buffer) => Promise<Secret>;
 
 /** @param subject whose key the PIN is for @param giveUpAfterMs how long a person has; 0 = for ever */
 export type PinAsker = (subject: string, giveUpAfterMs: number) => AskPin;

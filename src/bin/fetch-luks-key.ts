@@ -5,9 +5,9 @@ import { main } from '../cli/main.ts';
 import type { World } from '../cli/world.ts';
 import { credentialsBySystemd } from '../creds/credentials.ts';
 import { takeConnection } from '../os/activation.ts';
-import { leaveProof, leftProof, order, outcome } from '../os/alive-files.ts';
+import { keptAlive, lastKeptAliveMs, leaveProof, leftProof, order, outcome } from '../os/alive-files.ts';
 import { serveAll } from '../os/all-connections.ts';
-import { pinAsker } from '../os/ask-pin.ts';
+import { pinAtTerminal, pinByAgents } from '../os/ask-pin.ts';
 import { bootId } from '../os/boot-id.ts';
 import { clock } from '../os/clock.ts';
 import { durableFiles } from '../os/durable-files.ts';
@@ -88,7 +88,8 @@ const world: World = {
   journal,
   serverWorld,
   leaveProof,
-  pinOf: pinAsker(runner),
+  pinOf: pinAtTerminal,
+  pinOfAgents: pinByAgents(runner),
   runner,
   memoryFiles,
   locks,
@@ -101,6 +102,7 @@ const world: World = {
     wallMs: Date.now,
     serverWorld,
     leftProof,
+    keptAlive,
     order,
     outcome,
     rest,
@@ -115,6 +117,7 @@ const world: World = {
     },
   },
   durable: durableFiles,
+  lastKeptAliveMs,
   signal: stop.signal,
   standardOutputIsTerminal,
   takeConnection: () => takeConnection(process.env),
@@ -125,7 +128,7 @@ const world: World = {
   say,
   askPassphrase: (question, hint) => askPassphrase(question, hint, stop.signal),
   edit: (secret) => editInMemory(secret, process.env, stop.signal),
-  confirm: (lines, question) => confirm(lines, question, stop.signal),
+  confirm: (lines, question, hint) => confirm(lines, question, hint, stop.signal),
 };
 
 void main(process.argv.slice(2), world).then(exitNow);

@@ -109,7 +109,7 @@ const world: OperatorWorld = {
   nowMs: Date.now,
   print,
   say,
-  confirm: (lines, question) => confirm(lines, question, stop.signal),
+  confirm: (lines, question, hint) => confirm(lines, question, hint, stop.signal),
 };
 
 void main(process.argv.slice(2), world).then(exitNow);

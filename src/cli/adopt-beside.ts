@@ -9,6 +9,7 @@ import { openEnrolled } from '../enroll/prove.ts';
 import { begin, type EnrolRecord, enrolledOf } from '../enroll/record.ts';
 import { planJson, planLines, type UnitReport } from '../enroll/report.ts';
 import { Keyslots, wrongPassphrase } from '../luks/keyslots.ts';
+import { fastKeyslots } from '../status/fast-keyslots.ts';
 import type { Adoption } from './adopt.ts';
 import { make, namesPolicy, policyFrom, unitReport } from './enrolling.ts';
 import type { SealingWorld } from './tpm-pin.ts';
@@ -52,7 +53,7 @@ export async function adoptBeside(foreign: Beside, adoption: Adoption, world: Se
     ? await keyslotsOf(foreign, fileKey, target.metadata.activeKeyslots, keyslots, world)
     : [];
   const oldIds = old.map(({ keyslot }) => keyslot);
-  if (values.replace) refuseLast(target, oldIds, records);
+  if (values.replace) await refuseLastWay(oldIds, adoption, world);
   await refuseEmpty(keyslots, world);
   using key = newKey(world.random);
   const [first = null, ...more] = replacedRecords(target, policy, values.socket, old);
@@ -83,9 +84,19 @@ async function refuseUnproven(units: UnitReport, { values }: Adoption, { files }
   });
 }
 
+/** @param old keyslots that are to go @throws AppError `refused` */
+async function refuseLastWay(
+  old: readonly string[],
+  { target, records }: Adoption,
+  { runner, signal }: World,
+): Promise<void> {
+  const fast = await fastKeyslots(target.device, target.metadata.activeKeyslots, runner, signal);
+  refuseLast(target, old, records, fast);
+}
+
 /** As it was, one's own pin: systemd's token is opened by the TPM too. */
-async function besidePolicy({ kind }: Beside, { values }: Adoption, world: World): Promise<Policy> {
-  if (kind === 'key file' || namesPolicy(values)) return await policyFrom('adopt', values, world);
+async function besidePolicy({ kind }: Beside, { target, values }: Adoption, world: World): Promise<Policy> {
+  if (kind === 'key file' || namesPolicy(values)) return await policyFrom('adopt', target, values, world);
   return policyOf({ tpm2: { config: {}, withPin: false }, remotes: [], tangs: [], require: null });
 }
 
@@ -148,7 +159,7 @@ async function removeLeft(
   const ids = old.map(({ keyslot }) => keyslot);
   const isWanted = values.replace && !values['dry-run'];
   if (isWanted) {
-    refuseLast(target, ids, adoption.records);
+    await refuseLastWay(ids, adoption, world);
     using key = await openEnrolled(own, places, world, world.signal);
     if (!(await keyslots.opens(key, world.signal, own.keyslot))) throw wrongPassphrase(target.device);
     await removeAll(replacedRecords(target, own.policy, values.socket, old), adoption, keyslots, world);

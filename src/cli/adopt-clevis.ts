@@ -97,7 +97,7 @@ async function planOf(binding: Binding, { target, places, values }: Adoption, wo
     warnings: [],
   };
   // As the one before it has left crypttab.
-  const now = await findTarget(target.volume, values.crypttab, null, world.files);
+  const now = await findTarget(target.volume, places.crypttab, null, world.files);
   const { socket } = values;
   const wishes = { policy, places, socket, inFile: false, editCrypttab: true, replacing: true };
   return await planFor(now, { ...wishes, adopted: binding }, world.files);

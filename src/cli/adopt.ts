@@ -10,7 +10,7 @@ import { adoptClevis } from './adopt-clevis.ts';
 import { type Command, parseCommandLine, placeOptions, placesFrom } from './command.ts';
 import { heal, onlyOne, pinHelp, pinOptions } from './enrolling.ts';
 import { DEFAULT_SOCKET } from './request.ts';
-import { knowingPin } from './tpm-pin.ts';
+import { knowingPins, pinFile } from './tpm-pin.ts';
 import type { World } from './world.ts';
 
 const options = {
@@ -75,14 +75,14 @@ example, for a volume that a key file on the root file system opens:
 
   async run(args, base) {
     const { values, positionals } = parseCommandLine('adopt', args, options, ['VOLUME']);
-    const world = knowingPin(base, values['tpm2-pin-file']);
+    const world = knowingPins(base, { toSeal: pinFile(values['tpm2-pin-file']) });
     const volume = volumeName(positionals[0] ?? '');
     const places = placesFrom(values);
     const startMs = world.clock.nowMs();
-    using _lock = values['dry-run'] ? null : await onlyOne('adopt', values.crypttab, world);
+    using _lock = values['dry-run'] ? null : await onlyOne('adopt', places.crypttab, world);
     if (!values['dry-run']) await heal(volume, places, world);
-    const target = await targetOf(volume, values.crypttab, world);
-    const records = await enrolledOf(values.etc, volume, world.files);
+    const target = await targetOf(volume, places.crypttab, world);
+    const records = await enrolledOf(places.etc, volume, world.files);
     const [foreign = null, ...others] = await findForeign(target, records, values.socket, world.files);
     for (const other of others) world.say(`note: ${foreignText(other)} opens it too, and stays`);
     const adoption = { target, records, places, values, startMs };

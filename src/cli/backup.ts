@@ -3,10 +3,11 @@ import { limits } from '../base/limits.ts';
 import { volumeName } from '../base/names.ts';
 import type { ScratchFolder } from '../base/ports.ts';
 import { Secret } from '../base/secret.ts';
+import { loadConfig } from '../config/load.ts';
 import { findTarget } from '../enroll/target.ts';
 import { encryptToPassphrase } from '../jwe/passphrase.ts';
 import { jweOf } from '../luks/tokens.ts';
-import { absolute, type Command, parseCommandLine, placeOptions } from './command.ts';
+import { absolute, type Command, parseCommandLine, placeOptions, placesFrom } from './command.ts';
 import { onlyOne } from './enrolling.ts';
 import { backupPassphrase, chosen } from './passphrase.ts';
 import type { World } from './world.ts';
@@ -27,7 +28,7 @@ export const backupCommand: Command = {
   help: `usage: fetch-luks-key backup VOLUME FILE [OPTIONS]
 
 Writes the volume's LUKS header, its sealed keys, crypttab and /etc/fetch-luks-key
-without this machine's identity into a new FILE, encrypted to a passphrase. Keep
+without this machine's private keys into a new FILE, encrypted to a passphrase. Keep
 it elsewhere. To open it, nothing of ours is needed:
   jose jwe dec -p -i FILE | tar -xz
 A header that is restored has the keys of its time again: it undoes rotate. So
@@ -52,8 +53,9 @@ example:
     if (world.durable.size(path) !== null) {
       throw new AppError('refused', `${path}: is there already`, { hint: 'name a new file' });
     }
-    using _lock = await onlyOne('backup', values.crypttab, world);
-    const target = await findTarget(volume, values.crypttab, absolute(values.device), world.files);
+    const places = placesFrom(values);
+    using _lock = await onlyOne('backup', places.crypttab, world);
+    const target = await findTarget(volume, places.crypttab, absolute(values.device), world.files);
     using passphrase = await chosen(backupPassphrase, values['passphrase-file'], world, { twice: true });
     using scratch = world.scratchFolder();
     await succeed(
@@ -66,7 +68,7 @@ example:
       const sealedKey = jweOf(token);
       if (sealedKey !== null) scratch.write(`token-${token.id}.jwe`, sealedKey);
     }
-    using archive = await archiveOf(scratch, values.etc, world);
+    using archive = await archiveOf(scratch, places.etc, world);
     const text = encryptToPassphrase(passphrase, archive, world.random);
     world.durable.replace(path, Buffer.from(text));
     const line = `${volume}: backed up to ${path}; restoring its header undoes rotate`;
@@ -77,13 +79,36 @@ example:
 };
 
 async function archiveOf(scratch: ScratchFolder, etc: string, world: World): Promise<Secret> {
-  const folder = etc.replace(/\/+$/, '');
+  const folder = plainPath(etc);
   const base = folder.slice(folder.lastIndexOf('/') + 1);
   const hasEtc = (await world.files.mode(folder)) !== null;
   const parent = folder.slice(0, folder.lastIndexOf('/')) || '/';
-  const configuration = hasEtc ? [`--exclude=${base}/identity*`, '-C', parent, base] : [];
+  const secrets = (await privatePaths(etc, world))
+    .filter((path) => path.startsWith(`${folder}/`))
+    .map((path) => `--exclude=${base}${path.slice(folder.length)}`);
+  // What patterns mean is not for a file's name to say; the last one is for identities that are in use no more.
+  const excluded = ['--anchored', '--no-wildcards', ...secrets, '--wildcards', `--exclude=${base}/identity*`];
+  const configuration = hasEtc ? [...excluded, '-C', parent, base] : [];
   const args = ['-cz', '-f', '-', '-C', scratch.path, '.', ...configuration];
   return Secret.takeFrom(await succeed(TAR, args, world));
+}
+
+/** Private keys by which others know this machine. @throws AppError `bad-config`: else nobody knows where they are */
+async function privatePaths(etc: string, { files }: World): Promise<string[]> {
+  const { servers, volumes } = await loadConfig(files, etc);
+  const identities = [...servers.values()].map(({ identity }) => identity);
+  const keys = [...volumes.values()].flatMap(({ url }) => url?.client?.key ?? []);
+  return [...identities, ...keys].map(plainPath);
+}
+
+/** Without `//`, `/./`, `/../` and a slash at the end. @param path absolute */
+function plainPath(path: string): string {
+  const parts: string[] = [];
+  for (const part of path.split('/')) {
+    if (part === '..') parts.pop();
+    else if (part !== '' && part !== '.') parts.push(part);
+  }
+  return `/${parts.join('/')}`;
 }
 
 async function succeed(tool: string, args: readonly string[], world: World): Promise<Buffer> {

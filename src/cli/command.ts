@@ -92,12 +92,16 @@ export const placeOptions = {
 /** Where `open` and `seal` find the key servers. */
 export const etcOption = { etc: placeOptions.etc } as const;
 
+/** Absolute, as records keep them, and other programs are given them. */
 export function placesFrom(values: { readonly etc: string; readonly crypttab: string }): Places {
-  return { etc: values.etc, crypttab: values.crypttab };
+  return { etc: absolutePath(values.etc), crypttab: absolutePath(values.crypttab) };
 }
 
 /** @returns null when no path was given */
 export function absolute(path: string | undefined): string | null {
-  if (path === undefined) return null;
+  return path === undefined ? null : absolutePath(path);
+}
+
+function absolutePath(path: string): string {
   return path.startsWith('/') ? path : `${process.cwd()}/${path}`;
 }

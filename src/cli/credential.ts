@@ -3,7 +3,7 @@ import { type Command, etcOption, parseCommandLine } from './command.ts';
 import { install } from './credential-install.ts';
 import { credentialsIn, type StoredCredential } from './credential-list.ts';
 import { edit, rotate } from './credential-renew.ts';
-import { knowingPin, pinFileOption } from './tpm-pin.ts';
+import { knowingPins, oldAndNew, pinFileOption } from './tpm-pin.ts';
 import type { World } from './world.ts';
 
 const options = {
@@ -78,7 +78,7 @@ example:
     const [pin, configText] = way;
     const newWay = pin === undefined || configText === undefined ? null : { pin, configText };
     const renewing = { etc: values.etc, json: values.json ?? false, trusting: values.yes ?? false };
-    return await renew(`${unit}/${id}`, newWay, renewing, knowingPin(base, values['tpm2-pin-file']));
+    return await renew(`${unit}/${id}`, newWay, renewing, knowingPins(base, oldAndNew(values)));
   },
 };
 

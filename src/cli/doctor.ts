@@ -1,3 +1,4 @@
+import { limits } from '../base/limits.ts';
 import { diagnose } from '../doctor/doctor.ts';
 import { type Finding, type FindingCode, finding, sorted } from '../doctor/finding.ts';
 import { gather } from '../doctor/gather.ts';
@@ -56,10 +57,18 @@ export function fromCheck(findings: readonly CheckFinding[], etc: string): Findi
 
 function codeOf({ code, message, where }: CheckFinding, etc: string): FindingCode | null {
   if (code === 'not-allowed') return 'pin-not-allowed';
-  if (code === 'damaged' && where.startsWith(`${etc}/volumes/`)) return 'sealed-key-damaged';
+  const isSealed = ['volumes', 'credentials', 'credentials.encrypted'].some((name) =>
+    where.startsWith(`${etc}/${name}/`),
+  );
+  if (code === 'damaged' && isSealed) return 'sealed-key-damaged';
   if (code !== 'bad-config' || message.startsWith('expected no keyfile-offset=')) return null;
-  if (message.startsWith('volume name ')) return 'name-too-long';
+  if (message.startsWith('volume name ')) return isTooLong(message) ? 'name-too-long' : 'configuration-wrong';
   return message.startsWith('expected not to be ') ? 'file-mode' : 'configuration-wrong';
+}
+
+/** A name of 78 bytes can be a wrong one, but not for that. */
+function isTooLong(message: string): boolean {
+  return Number(/got (\d+)$/.exec(message)?.[1]) > limits.volumeNameBytes;
 }
 
 function show(findings: readonly Finding[], { print, say }: World): void {

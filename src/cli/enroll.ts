@@ -7,7 +7,7 @@ import { Keyslots } from '../luks/keyslots.ts';
 import { absolute, type Command, parseCommandLine, placeOptions, placesFrom } from './command.ts';
 import { heal, make, onlyOne, pinHelp, pinOptions, policyFrom, unitReport } from './enrolling.ts';
 import { DEFAULT_SOCKET } from './request.ts';
-import { knowingPin } from './tpm-pin.ts';
+import { knowingPins, pinFile } from './tpm-pin.ts';
 import { refuseEmpty, unlock } from './unlock.ts';
 import type { World } from './world.ts';
 
@@ -49,7 +49,8 @@ ${pinHelp}
   --no-crypttab     show the line, and leave crypttab as it is
   --socket PATH     default ${DEFAULT_SOCKET}
   -y, --yes         take the proposal, and a Tang server's keys, without being
-                    asked
+                    asked; no proposal that needs a server for a volume that
+                    has no recovery key
   --dry-run         print what would be done, and do nothing
   --json            print {"volume", "device", "keyslot", ...}
   --etc DIR         default /etc/fetch-luks-key
@@ -61,14 +62,14 @@ example:
 
   async run(args, base) {
     const { values, positionals } = parseCommandLine('enroll', args, options, ['VOLUME']);
-    const world = knowingPin(base, values['tpm2-pin-file']);
+    const world = knowingPins(base, { toSeal: pinFile(values['tpm2-pin-file']) });
     const volume = volumeName(positionals[0] ?? '');
     const places = placesFrom(values);
     const startMs = world.clock.nowMs();
-    using _lock = values['dry-run'] ? null : await onlyOne('enroll', values.crypttab, world);
+    using _lock = values['dry-run'] ? null : await onlyOne('enroll', places.crypttab, world);
     if (!values['dry-run']) await heal(volume, places, world);
-    const target = await findTarget(volume, values.crypttab, absolute(values.device), world.files);
-    const plan = await planFor(target, await wishesFrom(values, world), world.files);
+    const target = await findTarget(volume, places.crypttab, absolute(values.device), world.files);
+    const plan = await planFor(target, await wishesFrom(target, values, world), world.files);
     const units = await unitReport(plan, world);
     if (values['dry-run']) {
       const lines = [`would enroll ${volume}`, ...planLines(plan, units)];
@@ -80,7 +81,7 @@ example:
     using passphrase = await unlock(volume, places, keyslots, values['unlock-key-file'], world);
     await refuseEmpty(keyslots, world);
     using key = newKey(world.random);
-    const all = await enrolledOf(values.etc, volume, world.files);
+    const all = await enrolledOf(places.etc, volume, world.files);
     const bySocket = await make(
       'enroll',
       plan,
@@ -108,9 +109,9 @@ function withoutSocket({ policy }: Plan, { socket }: Values): string {
   return policy.asksForPin ? ' and your PIN' : `; nobody listens at ${socket} yet`;
 }
 
-async function wishesFrom(values: Values, world: World): Promise<Wishes> {
+async function wishesFrom(target: Target, values: Values, world: World): Promise<Wishes> {
   return {
-    policy: await policyFrom('enroll', values, world),
+    policy: await policyFrom('enroll', target, values, world),
     places: placesFrom(values),
     socket: values.socket,
     inFile: values.file ?? false,

@@ -3,12 +3,21 @@ import type { VolumeName } from '../base/names.ts';
 import type { HeldLock } from '../base/ports.ts';
 import type { Secret } from '../base/secret.ts';
 import { loadConfig } from '../config/load.ts';
+import { countersToMake, removeCounters } from '../enroll/counters.ts';
 import { type Enrolled, enrol, finish } from '../enroll/enrol.ts';
 import type { Plan } from '../enroll/plan.ts';
-import { asOptions, type PinChoice, type Policy, policyOf, proposal } from '../enroll/policy.ts';
+import {
+  asOptions,
+  needsServers,
+  type PinChoice,
+  type Policy,
+  policyOf,
+  proposal,
+} from '../enroll/policy.ts';
 import { unfinishedOf } from '../enroll/record.ts';
 import type { UnitReport } from '../enroll/report.ts';
 import { sitePolicy } from '../enroll/site-policy.ts';
+import type { Target } from '../enroll/target.ts';
 import { notEnabled, systemdRuns, unitsFor } from '../enroll/units.ts';
 import type { Places } from '../handler/locate.ts';
 import { Keyslots } from '../luks/keyslots.ts';
@@ -117,15 +126,43 @@ interface PolicyValues extends PinValues {
 }
 
 /** How to seal: as it was chosen; else what there is here is proposed. @throws AppError `usage`, `refused` */
-export async function policyFrom(command: string, values: PolicyValues, world: World): Promise<Policy> {
+export async function policyFrom(
+  command: string,
+  target: Target,
+  values: PolicyValues,
+  world: World,
+): Promise<Policy> {
   const named = await namedPolicy(values, values.etc, world);
   if (named !== null) return named;
   const choice = await proposed(command, values.etc, world);
   const policy = policyOf(choice);
   const told = [`proposed: ${policy.title}, which is ${asOptions(choice)}`, ...policy.warnings];
+  // Nothing that a server can lose is taken for granted: by name it can be had without, too.
+  const isRisky = needsServers(choice) && !hasRecoveryKey(target);
+  if (isRisky) told.push(`${target.volume} has no recovery key: ${recoveryHint(target)} makes one`);
+  if (values.yes && isRisky && !values['dry-run']) {
+    throw new AppError(
+      'refused',
+      `${command}: ${policy.title} is proposed, and ${target.volume} has no recovery key`,
+      { hint: `first ${recoveryHint(target)}, or name the pins: ${asOptions(choice)}` },
+    );
+  }
   if (values['dry-run'] || values.yes) for (const line of told) world.say(line);
-  else await world.confirm(told, 'Enroll so?');
+  else {
+    const question = isRisky ? 'Enroll so, without a recovery key?' : 'Enroll so?';
+    await world.confirm(told, question, 'name the pins, or take the proposal with -y');
+  }
   return policy;
+}
+
+function hasRecoveryKey({ metadata: { tokens, activeKeyslots } }: Target): boolean {
+  return tokens.some(
+    ({ type, keyslots }) => type === 'systemd-recovery' && keyslots.some((id) => activeKeyslots.includes(id)),
+  );
+}
+
+function recoveryHint({ volume, device, entry }: Target): string {
+  return `fetch-luks-key recovery-key ${volume}${entry === null ? ` --device ${device}` : ''}`;
 }
 
 async function proposed(command: string, etc: string, world: World): Promise<PinChoice> {
@@ -188,7 +225,11 @@ export async function make(
 ): Promise<boolean> {
   const { policy, places, target } = plan;
   const sealing = { pin: policy.pin, config: policy.config, etc: places.etc, trusting };
-  const sealedKey = await sealAs(command, sealing, made.key, world);
+  const counters = await countersToMake(policy, world, world.signal);
+  const sealedKey = await sealAs(command, sealing, made.key, world).catch(async (thrown) => {
+    await removeCounters(counters, world, new AbortController().signal);
+    throw thrown;
+  });
   const keyslots = new Keyslots(target.device, world);
-  return await enrol(plan, { ...made, sealedKey }, enrolled, keyslots, world, world.signal);
+  return await enrol(plan, { ...made, sealedKey, counters }, enrolled, keyslots, world, world.signal);
 }

@@ -27,10 +27,11 @@ example, without systemd as PID 1:
   async run(args, world) {
     const options = { ...placeOptions, all: { type: 'boolean' } } as const;
     const places = () => placesFrom(parseCommandLine('handle', args, options).values);
-    if (!args.includes('--all')) return handle(world.takeConnection(), places, world, world.signal);
+    const atBoot = { ...world, pinOf: world.pinOfAgents };
+    if (!args.includes('--all')) return handle(world.takeConnection(), places, atBoot, world.signal);
     // Before a client waits.
     const known = places();
-    await world.serveAll((connection) => handle(connection, () => known, world, world.signal));
+    await world.serveAll((connection) => handle(connection, () => known, atBoot, world.signal));
     return 0;
   },
 };

@@ -9,7 +9,7 @@ import { openOnce } from './opening.ts';
 import { parsePinConfig } from './pin-config.ts';
 import { sealAs } from './sealing.ts';
 import { storeSecret } from './stored-secret.ts';
-import { knowingPin, pinFileOption, type SealingWorld } from './tpm-pin.ts';
+import { knowingPins, oldAndNew, pinFileOption, type SealingWorld } from './tpm-pin.ts';
 import type { World } from './world.ts';
 
 const options = {
@@ -68,7 +68,7 @@ example:
   async run(args, base) {
     const names = args.includes('--back') ? ['SEALED-KEY'] : ['FILE', 'PIN', 'CONFIG'];
     const { values, positionals } = parseCommandLine('import-credential', args, options, names);
-    const world = knowingPin(base, values['tpm2-pin-file']);
+    const world = knowingPins(base, oldAndNew(values));
     const [path = '', pin = '', configText = ''] = positionals;
     const misplaced = (values.back ? ONWARD : BACK).find((option) => values[option] !== undefined);
     if (misplaced !== undefined || (values.encrypted && values.credential === undefined)) {

@@ -3,7 +3,7 @@ import { type Command, etcOption, parseCommandLine } from './command.ts';
 import { setUpJournal } from './journal-setup.ts';
 import { journalStatus } from './journal-status.ts';
 import { verifyByKey } from './journal-verify.ts';
-import { knowingPin, pinFileOption } from './tpm-pin.ts';
+import { knowingPins, oldAndNew, pinFileOption } from './tpm-pin.ts';
 
 export const journalCommand: Command = {
   name: 'journal',
@@ -62,7 +62,7 @@ To keep the verification key elsewhere too, on paper or in a telephone:
     );
     const [action, pin, config] = positionals;
     const { etc, interval, json = false, yes: trusting = false, 'key-id': keyId } = values;
-    const world = knowingPin(base, values['tpm2-pin-file']);
+    const world = knowingPins(base, oldAndNew(values));
     const isSetup = action === 'setup' && pin !== undefined && config !== undefined && keyId === undefined;
     if (isSetup) return await setUpJournal({ pin, config, etc, trusting }, interval, json, world);
     if (pin === undefined && interval === undefined && !trusting) {

@@ -4,7 +4,7 @@ import type { SealedKey } from '../pins/pin.ts';
 import { parseSealedKey } from '../pins/table.ts';
 import { type Command, checkOutput, etcOption, outputOptions, parseCommandLine } from './command.ts';
 import { openOnce } from './opening.ts';
-import { knowingPin, pinFileOption } from './tpm-pin.ts';
+import { knowingPins, pinFile, pinFileOption } from './tpm-pin.ts';
 import type { World } from './world.ts';
 
 export const openCommand: Command = {
@@ -31,7 +31,7 @@ example:
   async run(args, base) {
     const options = { ...outputOptions, ...etcOption, ...pinFileOption };
     const { values, positionals } = parseCommandLine('open', args, options, ['FILE']);
-    const world = knowingPin(base, values['tpm2-pin-file']);
+    const world = knowingPins(base, { toOpen: pinFile(values['tpm2-pin-file']) });
     const [path = ''] = positionals;
     checkOutput('open', values);
     if (world.standardOutputIsTerminal() && values.output === undefined && !values.json) {

@@ -44,9 +44,9 @@ example:
     const { values, positionals } = parseCommandLine('recovery-key', args, options, ['VOLUME']);
     const volume = volumeName(positionals[0] ?? '');
     const places = placesFrom(values);
-    using _lock = await onlyOne('recovery-key', values.crypttab, world);
+    using _lock = await onlyOne('recovery-key', places.crypttab, world);
     await heal(volume, places, world);
-    const target = await findTarget(volume, values.crypttab, absolute(values.device), world.files);
+    const target = await findTarget(volume, places.crypttab, absolute(values.device), world.files);
     const keyslots = new Keyslots(target.device, world);
     using passphrase = await unlock(volume, places, keyslots, values['unlock-key-file'], world);
     using key = newRecoveryKey(world.random);

@@ -1,6 +1,7 @@
 import { AppError, asAppError, failureLine } from '../base/errors.ts';
 import { volumeName } from '../base/names.ts';
 import type { Secret } from '../base/secret.ts';
+import { countersIn } from '../enroll/counters.ts';
 import { newKey } from '../enroll/plan.ts';
 import { openEnrolled } from '../enroll/prove.ts';
 import type { EnrolRecord } from '../enroll/record.ts';
@@ -9,13 +10,14 @@ import { Keyslots } from '../luks/keyslots.ts';
 import { type Command, parseCommandLine, placeOptions, placesFrom } from './command.ts';
 import { heal, namedPolicy, onlyOne, pinHelp, pinOptions, policyNow } from './enrolling.ts';
 import { enrolledHere, renew, renewable, renewedText } from './renewing.ts';
-import { knowingPin, type SealingWorld } from './tpm-pin.ts';
+import { knowingPins, oldAndNew, oldPinFileOption, type SealingWorld } from './tpm-pin.ts';
 import { unlock } from './unlock.ts';
 import type { World } from './world.ts';
 
 const options = {
   ...placeOptions,
   ...pinOptions,
+  ...oldPinFileOption,
   'unlock-key-file': { type: 'string' },
   'no-crypttab': { type: 'boolean' },
   yes: { type: 'boolean', short: 'y' },
@@ -36,6 +38,8 @@ opens still; if not, a passphrase opens the volume, and a new key takes its
 place. The old sealed key goes once the new one has opened the volume.
 
 ${pinHelp}
+  --tpm2-old-pin-file FILE
+                    the PIN until now, where --tpm2-pin-file has another one
 
   --unlock-key-file FILE
                     what opens the volume if the sealed key does not, - for
@@ -52,11 +56,11 @@ example, after an update of the firmware:
 
   async run(args, base) {
     const { values, positionals } = parseCommandLine('reseal', args, options, ['VOLUME']);
-    const world = knowingPin(base, values['tpm2-pin-file']);
+    const world = knowingPins(base, oldAndNew(values));
     const volume = volumeName(positionals[0] ?? '');
     const places = placesFrom(values);
-    const policy = await namedPolicy(values, values.etc, world);
-    using _lock = await onlyOne('reseal', values.crypttab, world);
+    const policy = await namedPolicy(values, places.etc, world);
+    using _lock = await onlyOne('reseal', places.crypttab, world);
     await heal(volume, places, world);
     const all = renewable(await enrolledHere(volume, places, world));
     if (policy !== null && all.length > 1) {
@@ -83,8 +87,8 @@ async function resealOne(
   world: SealingWorld,
 ): Promise<void> {
   const startMs = world.clock.nowMs();
-  using kept = await openedOr(old, places, world);
   const keyslots = new Keyslots(old.device, world);
+  using kept = await openedOr(old, keyslots, places, world);
   using other =
     kept === null ? await unlock(old.volume, places, keyslots, values['unlock-key-file'], world) : null;
   using fresh = kept === null ? newKey(world.random) : null;
@@ -97,12 +101,27 @@ async function resealOne(
   const renewed = await renew('reseal', renewal, places, world);
   const milliseconds = Math.round(world.clock.nowMs() - startMs);
   world.print(renewedText('resealed', renewal, renewed, milliseconds, values.json ?? false));
+  if (kept === null || countersIn(policy).length === 0) return;
+  world.say(
+    `next: fetch-luks-key request ${old.volume} && fetch-luks-key retire ${old.volume}; until then the TPM opens what was sealed before, too`,
+  );
 }
 
 /** @returns null when its sealed key does not open any more, which is why one seals anew */
-async function openedOr(old: EnrolRecord, places: Places, world: World): Promise<Secret | null> {
+async function openedOr(
+  old: EnrolRecord,
+  keyslots: Keyslots,
+  places: Places,
+  world: World,
+): Promise<Secret | null> {
   try {
-    return await openEnrolled(old, places, world, world.signal);
+    const key = await openEnrolled(old, places, world, world.signal);
+    if (await keyslots.opens(key, world.signal, old.keyslot)) return key;
+    key.wipe();
+    world.say(
+      `note: a new key takes its place, as keyslot ${old.keyslot} is not the one that was enrolled: an older header was restored, whose keys open the volume too until you remove them`,
+    );
+    return null;
   } catch (thrown) {
     const error = asAppError(thrown);
     if (error.code === 'stopped' || error.code === 'bug') throw error;

@@ -3,7 +3,7 @@ import { volumeName } from '../base/names.ts';
 import { metadataOf } from '../enroll/header-steps.ts';
 import { newKey } from '../enroll/plan.ts';
 import { isKeyOf } from '../enroll/prove.ts';
-import type { EnrolRecord } from '../enroll/record.ts';
+import { type EnrolRecord, enrolledOf } from '../enroll/record.ts';
 import { leaveProofs } from '../handler/alive.ts';
 import type { Places } from '../handler/locate.ts';
 import { Keyslots } from '../luks/keyslots.ts';
@@ -11,7 +11,7 @@ import { parseSealedKey } from '../pins/table.ts';
 import { type Command, parseCommandLine, placeOptions, placesFrom } from './command.ts';
 import { heal, onlyOne, policyNow } from './enrolling.ts';
 import { enrolledHere, renew, renewable, renewedText } from './renewing.ts';
-import { knowingPin, pinFileOption, type SealingWorld } from './tpm-pin.ts';
+import { knowingPins, oldAndNew, oldPinFileOption, pinFileOption, type SealingWorld } from './tpm-pin.ts';
 import { unlock } from './unlock.ts';
 
 const options = {
@@ -19,6 +19,7 @@ const options = {
   all: { type: 'boolean' },
   'unlock-key-file': { type: 'string' },
   ...pinFileOption,
+  ...oldPinFileOption,
   yes: { type: 'boolean', short: 'y' },
   json: { type: 'boolean' },
 } as const;
@@ -45,6 +46,8 @@ is older brings the old key back.
   --tpm2-pin-file FILE
                     the PIN that its TPM asks for, old and new; default: you
                     are asked
+  --tpm2-old-pin-file FILE
+                    the PIN until now, where that has another one
   -y, --yes         trust new keys of a Tang server without being asked
   --json            print {"volume", "keyslot", "old-keyslot", ...}, a line for
                     each key
@@ -58,15 +61,21 @@ example:
   async run(args, base) {
     const all = args.includes('--all');
     const { values, positionals } = parseCommandLine('rotate', args, options, all ? [] : ['VOLUME']);
-    const world = knowingPin(base, values['tpm2-pin-file']);
-    using _lock = await onlyOne('rotate', values.crypttab, world);
-    if (!all) return await rotate(positionals[0] ?? '', values, world);
+    const world = knowingPins(base, oldAndNew(values));
+    const places = placesFrom(values);
+    using _lock = await onlyOne('rotate', places.crypttab, world);
+    if (!all) return await rotate(positionals[0] ?? '', places, values, world);
     let worst = 0;
-    const names = (await world.files.list(`${values.etc}/enrolled`)).filter((name) => name.endsWith('.json'));
+    const names = (await world.files.list(`${places.etc}/enrolled`)).filter((name) => name.endsWith('.json'));
     for (const name of names) {
       const volume = name.slice(0, -'.json'.length);
       try {
-        await rotate(volume, values, world);
+        const records = await enrolledOf(places.etc, volumeName(volume), world.files);
+        if (records.length > 0 && records.every(({ store }) => store.kind === 'clevis')) {
+          world.say(`note: ${volume}: its key is Clevis’ own, and stays: clevis luks regen makes a new one`);
+          continue;
+        }
+        await rotate(volume, places, values, world);
       } catch (thrown) {
         const error = asAppError(thrown);
         if (world.signal.aborted) throw error;
@@ -79,9 +88,13 @@ example:
   },
 };
 
-export async function rotate(name: string, values: RotateValues, world: SealingWorld): Promise<number> {
+export async function rotate(
+  name: string,
+  places: Places,
+  values: RotateValues,
+  world: SealingWorld,
+): Promise<number> {
   const volume = volumeName(name);
-  const places = placesFrom(values);
   await heal(volume, places, world);
   for (const old of renewable(await enrolledHere(volume, places, world))) {
     await rotateOne(old, places, values, world);

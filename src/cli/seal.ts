@@ -5,7 +5,7 @@ import { type Command, etcOption, parseCommandLine } from './command.ts';
 import { parsePinConfig } from './pin-config.ts';
 import { sealAs } from './sealing.ts';
 import { storeSecret } from './stored-secret.ts';
-import { knowingPin, pinFileOption } from './tpm-pin.ts';
+import { knowingPins, pinFile, pinFileOption } from './tpm-pin.ts';
 
 export const sealCommand: Command = {
   name: 'seal',
@@ -74,7 +74,7 @@ example:
       },
       ['PIN', 'CONFIG'],
     );
-    const world = knowingPin(base, values['tpm2-pin-file']);
+    const world = knowingPins(base, { toSeal: pinFile(values['tpm2-pin-file']) });
     const [pin = '', configText = ''] = positionals;
     const config = parsePinConfig('seal', configText);
     const address = values.credential === undefined ? null : credentialAddress(values.credential);

@@ -26,7 +26,11 @@ export async function siteRemove(args: readonly string[], world: World): Promise
   const need = values.need === undefined ? site.need : needFrom(values.need);
   refuseTooFew(need, hosts.length + 1);
   if (!values.yes) {
-    await world.confirm([`${host}: its keys at this host are destroyed, for ever.`], `Remove ${host}?`);
+    await world.confirm(
+      [`${host}: its keys at this host are destroyed, for ever.`],
+      `Remove ${host}?`,
+      'say --yes if you are sure',
+    );
   }
   const known = await allMachines(world.keyServer, values.socket);
   if (known.some(({ name }) => name === host)) {

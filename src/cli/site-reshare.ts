@@ -1,11 +1,11 @@
 import { asAppError, failureLine } from '../base/errors.ts';
 import { serversIn } from '../enroll/site-policy.ts';
-import { parseCommandLine, placeOptions } from './command.ts';
+import { parseCommandLine, placeOptions, placesFrom } from './command.ts';
 import { onlyOne } from './enrolling.ts';
 import { leave } from './leave.ts';
 import { rotate } from './rotate.ts';
 import { allEnrolled, siteConfig } from './site-settings.ts';
-import { knowingPin } from './tpm-pin.ts';
+import { knowingPins } from './tpm-pin.ts';
 import type { World } from './world.ts';
 
 const options = {
@@ -20,14 +20,15 @@ const options = {
  */
 export async function siteReshare(args: readonly string[], base: World): Promise<number> {
   const { values } = parseCommandLine('site', args, options);
-  const world = knowingPin(base, undefined);
-  await siteConfig(values.etc, world);
-  using _lock = await onlyOne('site reshare', values.crypttab, world);
+  const world = knowingPins(base, {});
+  const places = placesFrom(values);
+  await siteConfig(places.etc, world);
+  using _lock = await onlyOne('site reshare', places.crypttab, world);
   const before = (await allEnrolled(values.etc, world)).filter(({ policy }) => policy.bySite);
   let worst = 0;
   for (const volume of new Set(before.map((one) => one.volume))) {
     try {
-      await rotate(volume, { ...values, yes: false }, world);
+      await rotate(volume, places, { ...values, yes: false }, world);
     } catch (thrown) {
       const error = asAppError(thrown);
       if (world.signal.aborted) throw error;

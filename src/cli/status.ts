@@ -14,8 +14,8 @@ export const statusCommand: Command = {
 For VOLUME, or every volume of crypttab whose key file is a socket of ours:
 all ways to open it, of which the weakest counts; whether key servers can take
 it from this machine; when its key was last delivered, by the journal. For
-every key server: what it says of this machine, and what protects this
-machine's key for it, by that file's own bytes.
+every key server: what it says of this machine, when a keep-alive counted
+last, and what protects this machine's key for it, by that file's own bytes.
 
   --probe           ask whether each pin would answer now; nothing is opened,
                     and nothing counts
@@ -32,6 +32,7 @@ example:
     const { values, positionals } = parseCommandLine('status', args, options, ['[VOLUME]']);
     const only = positionals[0] ?? null;
     const status = await statusOf(only, values.probe ?? false, placesFrom(values), world, world.signal);
+    for (const problem of status.problems) world.say(`note: ${problem}`);
     world.print(values.json ? `${JSON.stringify(asJson(status))}\n` : asText(status));
     return 0;
   },
@@ -44,7 +45,9 @@ function asText({ volumes, servers }: Status): string {
 
 function volumeLines({ facts, effective, revocable, ways, lastOpened, pins }: VolumeStatus): string[] {
   const { volume, device, header, headerFault, committed } = facts;
-  const where = ways.flatMap((way) => (way.where === null ? [] : [`${way.by}: ${way.where}`]));
+  const where = ways.flatMap((way) =>
+    way.where === null ? [] : [`${way.by}: ${way.where}${sealedAt(way.sealedAtMs)}`],
+  );
   const commitment = committed === null ? 'none: any sealed key that opens is taken' : committed.join(', ');
   const opened =
     lastOpened === null
@@ -67,8 +70,12 @@ function volumeLines({ facts, effective, revocable, ways, lastOpened, pins }: Vo
   ];
 }
 
+function sealedAt(atMs: number | null): string {
+  return atMs === null ? '' : `, sealed ${new Date(atMs).toISOString()}`;
+}
+
 function serverLines(server: ServerStatus): string[] {
-  const { name, url, state, leaseLeftMs, fault, identity, hasProof } = server;
+  const { name, url, state, leaseLeftMs, fault, identity, hasProof, keptAliveAtMs } = server;
   const lease = leaseLeftMs === null ? '' : `, lease for ${Math.floor(leaseLeftMs / 1000)} s more`;
   const proof = hasProof
     ? 'left in this boot: keep-alives count'
@@ -78,6 +85,7 @@ function serverLines(server: ServerStatus): string[] {
     `  url          ${url}`,
     `  machine      ${state === null ? `not known: ${fault?.message ?? 'it did not say'}` : `${state}${lease}`}`,
     `  alive proof  ${proof}`,
+    `  keep-alive   ${keptAliveAtMs === null ? 'none in this boot' : `last ${new Date(keptAliveAtMs).toISOString()}`}`,
     `  identity     ${identity.path}, ${identity.protection === null ? 'which cannot be read' : protectionText(identity.protection)}`,
     '',
   ];
@@ -92,11 +100,12 @@ function asJson({ volumes, servers }: Status): object {
       effective,
       revocable: revocable.is,
       because: revocable.because,
-      ways: ways.map(({ by, where, keyslots, needsPerson }) => ({
+      ways: ways.map(({ by, where, keyslots, needsPerson, sealedAtMs }) => ({
         by,
         where,
         keyslots: keyslots.map(Number),
         'needs-person': needsPerson,
+        'sealed-at': sealedAtMs === null ? null : new Date(sealedAtMs).toISOString(),
       })),
       committed: facts.committed,
       'last-opened': lastOpened && {
@@ -112,12 +121,13 @@ function asJson({ volumes, servers }: Status): object {
         })),
       }),
     })),
-    servers: servers.map(({ name, url, state, leaseLeftMs, hasProof, identity, fault }) => ({
+    servers: servers.map(({ name, url, state, leaseLeftMs, hasProof, keptAliveAtMs, identity, fault }) => ({
       name,
       url,
       state,
       'lease-left-ms': leaseLeftMs,
       'alive-proof': hasProof,
+      'last-keep-alive': keptAliveAtMs === null ? null : new Date(keptAliveAtMs).toISOString(),
       identity: identity.path,
       'identity-protection': identity.protection,
       'protected-with-tpm': identity.protection !== null && isProtected(identity.protection),

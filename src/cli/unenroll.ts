@@ -1,9 +1,10 @@
 import { AppError } from '../base/errors.ts';
-import { volumeName } from '../base/names.ts';
+import { type VolumeName, volumeName } from '../base/names.ts';
 import type { Secret } from '../base/secret.ts';
 import { finish } from '../enroll/enrol.ts';
 import { metadataOf } from '../enroll/header-steps.ts';
-import { begin, type EnrolRecord, enrolledOf, keepsKeyslot } from '../enroll/record.ts';
+import { begin, type EnrolRecord, enrolledOf, keepsKeyslot, rewrite } from '../enroll/record.ts';
+import type { Places } from '../handler/locate.ts';
 import { Keyslots } from '../luks/keyslots.ts';
 import { type Command, parseCommandLine, placeOptions, placesFrom } from './command.ts';
 import { heal, onlyOne } from './enrolling.ts';
@@ -23,8 +24,8 @@ export const unenrollCommand: Command = {
   help: `usage: fetch-luks-key unenroll VOLUME [OPTIONS]
 
 Removes all that enroll has made for VOLUME, once a passphrase has shown that it
-opens without: the keyslots, the sealed keys, the keys at key servers, and the
-change in crypttab if its line is still as enroll left it. Units stay enabled
+opens without: the keyslots, the sealed keys, the keys at key servers, counters
+in the TPM, and the change in crypttab if its line is still as enroll left it. Units stay enabled
 while another volume is enrolled.
 
   --unlock-key-file FILE
@@ -42,17 +43,21 @@ example:
     const { values, positionals } = parseCommandLine('unenroll', args, options, ['VOLUME']);
     const volume = volumeName(positionals[0] ?? '');
     const places = placesFrom(values);
-    using _lock = await onlyOne('unenroll', values.crypttab, world);
+    using _lock = await onlyOne('unenroll', places.crypttab, world);
     const isHealed = await heal(volume, places, world);
     // One that was killed, and is done by now.
     if (isHealed && (await enrolledOf(places.etc, volume, world.files)).length === 0) return 0;
     const all = await enrolledHere(volume, places, world);
     const own = all.filter((record) => !keepsKeyslot(record));
     if (own.length > 0) (await otherWayIn(own, values['unlock-key-file'], world)).wipe();
-    const others = await world.files.list(`${values.etc}/enrolled`);
-    const isLast = others.every((name) => name === `${volume}.json`);
+    const isHandedOn = await handOn(
+      all.flatMap(({ units }) => units),
+      volume,
+      places,
+      world,
+    );
     for (const record of all.toReversed()) {
-      const undo = isLast ? record : { ...record, units: [] };
+      const undo = isHandedOn ? { ...record, units: [] } : record;
       const unfinished = { undo, enrolled: all.slice(0, all.indexOf(record)) };
       begin(places.etc, unfinished, world.durable);
       await finish(unfinished, places, new Keyslots(record.device, world), world);
@@ -67,6 +72,29 @@ example:
     return 0;
   },
 };
+
+/**
+ * Units that this volume has enabled are another one's to disable while that is enrolled.
+ * @returns whether there is one
+ */
+async function handOn(
+  units: readonly string[],
+  volume: VolumeName,
+  { etc }: Places,
+  { files, durable }: World,
+): Promise<boolean> {
+  for (const name of await files.list(`${etc}/enrolled`)) {
+    const [, other] = /^(.+)\.json$/.exec(name) ?? [];
+    if (other === undefined || other === volume) continue;
+    const records = await enrolledOf(etc, volumeName(other), files);
+    const [last] = records.slice(-1);
+    if (last === undefined) continue;
+    const heir = { ...last, units: [...new Set([...last.units, ...units])] };
+    rewrite(etc, volumeName(other), [...records.slice(0, -1), heir], durable);
+    return true;
+  }
+  return false;
+}
 
 /** What is left must open the volume: without it the data would be lost. */
 async function otherWayIn(

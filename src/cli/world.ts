@@ -1,4 +1,12 @@
-import type { Connection, DurableFiles, Locks, MemoryFiles, Runner, ScratchFolder } from '../base/ports.ts';
+import type {
+  Connection,
+  DurableFiles,
+  Locks,
+  MemoryFiles,
+  PinAsker,
+  Runner,
+  ScratchFolder,
+} from '../base/ports.ts';
 import type { Secret } from '../base/secret.ts';
 import type { HandlerWorld } from '../handler/handle.ts';
 import type { KeepaliveWorld } from '../keepalive/world.ts';
@@ -9,6 +17,8 @@ import type { OperatorSide } from './operator.ts';
 export interface World extends HandlerWorld {
   /** Aborts on SIGTERM and SIGINT. */
   readonly signal: AbortSignal;
+  /** Instead of `pinOf`, where nobody is at a terminal. */
+  readonly pinOfAgents: PinAsker;
   readonly runner: Runner;
   readonly memoryFiles: MemoryFiles;
   readonly locks: Locks;
@@ -20,6 +30,8 @@ export interface World extends HandlerWorld {
   readonly keepalive: KeepaliveWorld;
   /** The key server that this machine itself runs. */
   readonly keyServer: OperatorSide;
+  /** When a keep-alive has counted last: Unix time; null: none has in this boot. */
+  lastKeptAliveMs(serverPins: readonly Buffer[]): Promise<number | null>;
   /** What must not be lost. */
   readonly durable: DurableFiles;
   standardOutputIsTerminal(): boolean;
@@ -52,5 +64,5 @@ export interface World extends HandlerWorld {
    */
   edit(secret: Secret): Promise<Secret>;
   /** @throws AppError `refused` when there is no terminal, or the answer is no */
-  confirm(lines: readonly string[], question: string): Promise<void>;
+  confirm(lines: readonly string[], question: string, hint: string): Promise<void>;
 }

@@ -4,8 +4,12 @@ import { type Finding, finding } from './finding.ts';
 
 /** Keys that are pinned need no clock; certificates of `url:` volumes do, and so does whoever reads a log. */
 export function checkClock({ nowMs }: Facts): Finding[] {
-  if (nowMs >= limits.earliestWallClockMs) return [];
-  const what = `it is ${new Date(nowMs).toISOString().slice(0, 10)} by the clock, before this program was written: certificates are not valid yet`;
+  if (nowMs >= limits.earliestWallClockMs && nowMs < limits.latestWallClockMs) return [];
+  const why =
+    nowMs < limits.earliestWallClockMs
+      ? 'before this program was written: certificates are not valid yet'
+      : 'twenty years after this program was written: certificates are not valid any more';
+  const what = `it is ${new Date(nowMs).toISOString().slice(0, 10)} by the clock, ${why}`;
   return [
     finding(
       'clock-wrong',

@@ -28,8 +28,8 @@ export function diagnose(facts: Facts): Finding[] {
   ];
 }
 
-function unitFindings({ units, mounts, bootedWithSystemd, volumes }: Facts): Finding[] {
-  if (volumes.length === 0) return [];
+function unitFindings({ units, mounts, bootedWithSystemd, volumes, credentials }: Facts): Finding[] {
+  if (volumes.length === 0 && credentials.length === 0) return [];
   if (units instanceof AppError) {
     const what = `whether the units are there, and start in the right order, could not be looked at: ${units.message}`;
     return [finding('units-not-checked', 'systemd', what, 'run it as root, where systemd is installed')];

@@ -54,6 +54,14 @@ export interface Mount {
 export interface CredentialUse {
   readonly unit: string;
   readonly credential: string;
+  /** Of the socket. */
+  readonly path: string;
+  /** As its setting has it (LoadCredential=, LoadCredentialEncrypted=). */
+  readonly form: 'plain' | 'encrypted';
+  /** Why the socket does not serve it; null: it does. */
+  readonly refusal: string | null;
+  /** Where its sealed key is looked for, if there is none. */
+  readonly missing: string | null;
   /** It does not start with an empty one. */
   readonly isTested: boolean;
 }
@@ -70,6 +78,8 @@ export interface TpmFacts {
   readonly properties: TpmProperties;
   /** Of each sealed key's PCRs, those that nothing was measured into. */
   readonly unused: ReadonlyMap<PinPolicy, readonly number[]>;
+  /** Likewise, those that have other values now than it was sealed to. */
+  readonly changed: ReadonlyMap<PinPolicy, readonly number[]>;
 }
 
 /** A volume that is opened before the root file system is there. */

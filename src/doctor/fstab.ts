@@ -1,11 +1,18 @@
 import type { Mount } from './facts.ts';
 
-/** The lines of fstab(5) whose source is an open volume: `/dev/mapper/NAME`. */
-export function mountsIn(text: string): Mount[] {
+/**
+ * The lines of fstab(5) that mount something that lies on our volumes: by the name `/dev/mapper/NAME`; of a file system
+ * that is named by UUID or lies on a logical volume, by what is mounted there now.
+ * @param mounted by volume
+ */
+export function mountsIn(text: string, mounted: ReadonlyMap<string, readonly string[]>): Mount[] {
   return text.split('\n').flatMap((line) => {
     const [source = '', path = '', , options = ''] = line.trim().split(/\s+/);
-    const [, volume] = /^\/dev\/mapper\/(.+)$/.exec(source) ?? [];
-    return volume === undefined ? [] : [{ volume, path, options: options.split(',') }];
+    if (source === '' || source.startsWith('#')) return [];
+    const [, named] = /^\/dev\/mapper\/(.+)$/.exec(source) ?? [];
+    const volumes = [...mounted].filter(([, paths]) => paths.includes(path)).map(([volume]) => volume);
+    if (named !== undefined && !volumes.includes(named)) volumes.push(named);
+    return volumes.map((volume) => ({ volume, path, options: options.split(',') }));
   });
 }
 

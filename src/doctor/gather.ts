@@ -1,20 +1,21 @@
 import { AppError, asAppError } from '../base/errors.ts';
 import { limits } from '../base/limits.ts';
-import { volumeName } from '../base/names.ts';
+import { isVolumeName } from '../base/names.ts';
 import type { Files, Http } from '../base/ports.ts';
 import { type Config, emptyConfig } from '../config/config.ts';
 import { readConfig } from '../config/parse.ts';
 import { isNamed, type ServerKeys } from '../config/server-keys.ts';
 import type { Places } from '../handler/locate.ts';
+import { mountedOn } from '../luks/mounted.ts';
 import type { Parsec } from '../parsec/parsec.ts';
 import { leavesOf, opensWith, type PinPolicy } from '../status/policy.ts';
 import { probe } from '../status/probe.ts';
 import { type ServerStatus, type ServerStatusWorld, serverStatus } from '../status/server.ts';
 import { ourEntries, type VolumeFacts, volumeFacts } from '../status/volume.ts';
-import { type TpmLook, unusedPcrs } from '../tpm/look.ts';
+import { changedPcrs, type TpmLook, unusedPcrs } from '../tpm/look.ts';
 import { actUnitsOff } from './act-units.ts';
 import { credentialUses } from './credentials.ts';
-import type { Facts, TpmFacts } from './facts.ts';
+import type { CredentialUse, Facts, TpmFacts } from './facts.ts';
 import { mountsIn } from './fstab.ts';
 import { type HeaderWorld, headerFacts } from './header-facts.ts';
 import { initramfsFacts } from './initramfs-facts.ts';
@@ -43,20 +44,23 @@ export async function gather(
   const entries = await ourEntries(files, places.crypttab);
   const volumes: VolumeFacts[] = [];
   for (const entry of entries) {
-    if (Buffer.byteLength(entry.volume) > limits.volumeNameBytes) continue;
-    volumes.push(await volumeFacts(entry, volumeName(entry.volume), config, places, files));
+    // Of a name that is none `check` tells.
+    if (!isVolumeName(entry.volume)) continue;
+    volumes.push(await volumeFacts(entry, entry.volume, config, places, files));
   }
-  const mounts = mountsIn((await files.read(fstab, limits.configBytes))?.toString() ?? '');
+  const mounted = await mountedByVolume(volumes, files);
+  const mounts = mountsIn((await files.read(fstab, limits.configBytes))?.toString() ?? '', mounted);
   const pins = volumes.flatMap(({ used }) =>
     used.flatMap(({ policy }) => (policy === null ? [] : leavesOf(policy))),
   );
   const folders = world.unitFolders ?? UNIT_FOLDERS;
+  const credentials = await credentialUses(files, folders, places.etc, config);
   // What takes long, side by side: the network, systemd, key derivation.
   const [{ servers, answers, tpm }, units, headers, initramfs] = await Promise.all([
     asked(pins, config, world, signal),
-    unitsOrFault(volumes, { crypttab: places.crypttab, fstab }, world, signal),
+    unitsOrFault(volumes, credentials, { crypttab: places.crypttab, fstab }, world, signal),
     Promise.all(volumes.map((volume) => headerFacts(volume, places.etc, world, signal))),
-    initramfsFacts(entries, mounts, world, signal),
+    initramfsFacts(volumes, mounted, mounts, world, signal),
   ]);
   return {
     crypttab: places.crypttab,
@@ -67,7 +71,7 @@ export async function gather(
     bootedWithSystemd: (await files.mode('/run/systemd/system')) !== null,
     keepaliveIsOn: await isPulledIn(files, folders, 'fetch-luks-key-keepalive.service'),
     actUnitsOff: await actUnitsOff(config, files, folders),
-    credentials: await credentialUses(files, folders),
+    credentials,
     answers,
     tpm,
     servers,
@@ -75,6 +79,17 @@ export async function gather(
     nowMs: world.nowUnixMs(),
     initramfs,
   };
+}
+
+async function mountedByVolume(
+  volumes: readonly VolumeFacts[],
+  files: Files,
+): Promise<ReadonlyMap<string, readonly string[]>> {
+  const mounted = new Map<string, readonly string[]>();
+  for (const { volume, header } of volumes) {
+    if (header !== null) mounted.set(volume, await mountedOn(volume, header.uuid, files));
+  }
+  return mounted;
 }
 
 /** What is wrong in config.yaml is told elsewhere: here what is right in it counts. */
@@ -106,30 +121,34 @@ async function tpmFacts(
   look: TpmLook,
   signal: AbortSignal,
 ): Promise<TpmFacts | null> {
-  if (!pins.some(({ pin }) => pin === 'tpm2')) return null;
   try {
     const unused = new Map<PinPolicy, readonly number[]>();
+    const changed = new Map<PinPolicy, readonly number[]>();
     for (const pin of pins) {
-      const selection = pin.pin === 'tpm2' ? pin.object.pcrs?.selection : undefined;
-      if (selection !== undefined) unused.set(pin, unusedPcrs(selection, await look.pcrs(selection, signal)));
+      const pcrs = pin.pin === 'tpm2' ? pin.object.pcrs : null;
+      if (pcrs === null) continue;
+      const now = await look.pcrs(pcrs.selection, signal);
+      unused.set(pin, unusedPcrs(pcrs.selection, now));
+      if (pcrs.values !== null) changed.set(pin, changedPcrs(pcrs.selection, pcrs.values, now));
     }
-    return { properties: await look.properties(signal), unused };
+    return { properties: await look.properties(signal), unused, changed };
   } catch (thrown) {
     if (signal.aborted) throw thrown;
-    // Why it does not answer, the pins that need it say.
+    // There may be none: why it does not answer, the pins that need it say.
     return null;
   }
 }
 
 async function unitsOrFault(
   volumes: readonly VolumeFacts[],
+  credentials: readonly CredentialUse[],
   tables: { readonly crypttab: string; readonly fstab: string },
   world: DoctorWorld,
   signal: AbortSignal,
 ): Promise<UnitFacts | AppError> {
   const ours = volumes.map((volume) => ({ entry: volume.entry, needsNetwork: needsNetwork(volume) }));
   try {
-    return await unitFacts(ours, tables, world, signal);
+    return await unitFacts(ours, credentials, tables, world, signal);
   } catch (thrown) {
     if (signal.aborted || !(thrown instanceof AppError)) throw thrown;
     return asAppError(thrown);
@@ -140,5 +159,7 @@ async function unitsOrFault(
 function needsNetwork({ used, url }: VolumeFacts): boolean {
   const policies = used.flatMap(({ policy }) => (policy === null ? [] : [policy]));
   if (policies.length === 0) return url !== null;
-  return !policies.some((policy) => opensWith(policy, ({ pin }) => pin === 'tpm2'));
+  return !policies.some((policy) =>
+    opensWith(policy, ({ pin }) => pin === 'tpm2' || pin === 'systemd-creds'),
+  );
 }

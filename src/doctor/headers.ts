@@ -1,11 +1,16 @@
 import type { VolumeFacts } from '../status/volume.ts';
+import { checkEnrolled } from './enrolled.ts';
 import type { Facts, HeaderFacts } from './facts.ts';
 import { type Finding, finding } from './finding.ts';
 
 /** What the volumes' LUKS headers hold, and whether they are those that were enrolled. */
 export function checkHeaders({ volumes, headers }: Facts): Finding[] {
   return [
-    ...volumes.flatMap((volume) => [...checkDevice(volume), ...checkIdentity(volume)]),
+    ...volumes.flatMap((volume) => [
+      ...checkDevice(volume),
+      ...checkIdentity(volume),
+      ...checkEnrolled(volume),
+    ]),
     ...headers.flatMap(checkHeader),
   ];
 }
@@ -49,7 +54,13 @@ function checkDevice({ volume, device, header, headerFault, entry }: VolumeFacts
   ];
 }
 
-function checkIdentity({ volume, device, header, committed, used, url }: VolumeFacts): Finding[] {
+function checkIdentity(facts: VolumeFacts): Finding[] {
+  const { volume, device, header, committed, commitmentFault, used, url } = facts;
+  if (commitmentFault !== null) {
+    const { message, hint } = commitmentFault;
+    const what = `${message}, so every key is refused`;
+    return [finding('commitment-damaged', volume, what, hint ?? `fetch-luks-key enroll ${volume}`)];
+  }
   if (header === null || (used.length === 0 && url === null)) return [];
   if (committed === null) {
     const what =

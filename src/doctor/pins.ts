@@ -15,14 +15,22 @@ export function checkPins(facts: Facts): Finding[] {
 /** PCRs that are extended after the volume was opened too: what they hold now says nothing of the next boot. */
 const CHANGES_WHILE_UP = [10, 11, 12, 15];
 
-function checkOpening({ volume, used }: VolumeFacts, { answers, servers }: Facts): Finding[] {
+/** Whether what differs may be nothing but how far this boot has come. */
+function isOfThisMoment(pin: PinPolicy, tpm: Facts['tpm']): boolean {
+  if (pin.pin !== 'tpm2') return false;
+  const { pcrs, signed } = pin.object;
+  const ids = [pcrs, signed].flatMap((one) => one?.selection.ids ?? []);
+  if (!ids.some((id) => CHANGES_WHILE_UP.includes(id))) return false;
+  const changed = tpm?.changed.get(pin) ?? [];
+  return changed.every((id) => CHANGES_WHILE_UP.includes(id));
+}
+
+function checkOpening({ volume, used }: VolumeFacts, { answers, servers, tpm }: Facts): Finding[] {
   const policies = used.flatMap(({ policy }) => (policy === null ? [] : [policy]));
   if (policies.length === 0) return [];
   const faultOf = (pin: PinPolicy) => {
     const fault = answers.get(pin) ?? null;
-    const inTime =
-      pin.pin === 'tpm2' && pin.object.pcrs?.selection.ids.some((id) => CHANGES_WHILE_UP.includes(id));
-    return fault?.code === 'pcr-mismatch' && inTime ? null : fault;
+    return fault?.code === 'pcr-mismatch' && isOfThisMoment(pin, tpm) ? null : fault;
   };
   const nameOf = (server: Buffer) => servers.find((one) => isNamed(one, server))?.name ?? null;
   const silent = policies.flatMap(leavesOf).flatMap((pin) => {
@@ -69,7 +77,9 @@ function checkPcrs({ volume, used }: VolumeFacts, { tpm }: Facts): Finding[] {
   const pins = used.flatMap(({ policy }) => (policy === null ? [] : leavesOf(policy)));
   return pins.flatMap((pin) => {
     if (pin.pin !== 'tpm2') return [];
-    const { pcrs } = pin.object;
+    const { pcrs, signed, pinSalt = null } = pin.object;
+    // Signed PCRs are PCRs; and a PIN's object is guarded by the PIN.
+    if (pcrs === null && (signed !== null || pinSalt !== null)) return [];
     if (pcrs === null) {
       const what = 'it is sealed to the TPM without any PCR: whatever the machine boots, the TPM opens it';
       return [finding('no-pcr', volume, what, 'seal again with "pcr_ids":"7"')];
@@ -100,7 +110,7 @@ function checkPcrs({ volume, used }: VolumeFacts, { tpm }: Facts): Finding[] {
 
 function checkTpm({ tpm }: Facts): Finding[] {
   if (tpm === null) return [];
-  const { lockoutCounter, maxAuthFail, isLockedOut, persistentFree } = tpm.properties;
+  const { lockoutCounter, maxAuthFail, isLockedOut, persistentFree, countersFree } = tpm.properties;
   const findings: Finding[] = [];
   if (isLockedOut || lockoutCounter > 0) {
     const what = isLockedOut
@@ -119,6 +129,11 @@ function checkTpm({ tpm }: Facts): Finding[] {
         'tpm2_getcap handles-persistent lists them, tpm2_evictcontrol -c HANDLE removes one',
       ),
     );
+  }
+  if (countersFree === 0) {
+    const what = 'it has no room for another NV counter: sealing with a new rollback counter fails';
+    const fix = 'tpm2_getcap handles-nv-index lists what is taken, tpm2_nvundefine INDEX removes one';
+    findings.push(finding('tpm-full', 'TPM', what, fix));
   }
   return findings;
 }

@@ -1,7 +1,10 @@
 import { limits } from '../base/limits.ts';
 import type { Files, Runner, ScratchFolder } from '../base/ports.ts';
 import type { CrypttabEntry } from '../luks/crypttab.ts';
-import { type Assumption, type BootOrder, bootOrder, escapeForUnit } from './boot-order.ts';
+import { bootOrder, escapeForUnit } from './boot-order.ts';
+import { type CredentialUnits, credentialUnits } from './credential-units.ts';
+import type { CredentialUse } from './facts.ts';
+import { type Chain, HANDLER, Questions, socketUnit } from './questions.ts';
 import { readUnit, type UnitFile } from './unit-files.ts';
 
 /** A volume whose key file is one of our sockets. */
@@ -26,9 +29,6 @@ export interface HandlerFacts {
   readonly missingGroups: readonly string[];
 }
 
-/** Units in a row, each of which waits for the next. */
-export type Chain = readonly string[];
-
 export interface VolumeOrder {
   readonly entry: CrypttabEntry;
   readonly unit: string;
@@ -45,6 +45,7 @@ export interface VolumeOrder {
 }
 
 export interface UnitFacts {
+  readonly credentials: readonly CredentialUnits[];
   readonly sockets: readonly SocketFacts[];
   readonly handler: HandlerFacts | null;
   readonly volumes: readonly VolumeOrder[];
@@ -60,12 +61,10 @@ export interface UnitWorld {
   readonly unitFolders?: readonly string[];
 }
 
-/** Stands for the service of one connection. */
-const HANDLER = 'fetch-luks-key@doctor.service';
-
 /** @throws AppError `tool-missing` (no systemd here), `unavailable`, `bad-config`, `stopped` */
 export async function unitFacts(
   volumes: readonly OurVolume[],
+  credentials: readonly CredentialUse[],
   tables: { readonly crypttab: string; readonly fstab: string },
   world: UnitWorld,
   signal: AbortSignal,
@@ -87,17 +86,12 @@ export async function unitFacts(
     ordered.push(await volumeOrder(volume, socket?.isStarted ?? false, questions, files, folders));
   }
   return {
+    credentials: await credentialUnits(credentials, questions, files, folders),
     sockets,
     handler: await handlerFacts(files, folders),
     volumes: ordered,
     cycles: await order.cycles({}),
   };
-}
-
-/** `/run/fetch-luks-key/INSTANCE.sock` → `fetch-luks-key@INSTANCE.socket`. */
-export function socketUnit({ keyFile }: CrypttabEntry): string {
-  const instance = (keyFile ?? '').replace(/^.*\//, '').replace(/\.sock$/, '');
-  return `fetch-luks-key@${instance}.socket`;
 }
 
 async function volumeOrder(
@@ -126,70 +120,6 @@ async function volumeOrder(
     networkWaits:
       needsNetwork && !isRemote ? await questions.waits(entry, unit, 'network-online.target') : null,
   };
-}
-
-/** Volumes that the generator treats alike have one answer: each question costs a twentieth of a second. */
-class Questions {
-  readonly #order: BootOrder;
-  readonly #answers = new Map<string, Promise<Chain | null>>();
-
-  constructor(order: BootOrder) {
-    this.#order = order;
-  }
-
-  /** Whether the boot has a job for the unit: were that to be before and after all the boot, there would be a cycle. */
-  async isStarted(unit: string): Promise<boolean> {
-    const cycles = await this.#order.cycles({
-      [unit]: '[Unit]\nAfter=default.target\nBefore=default.target\n',
-    });
-    return cycles.some((cycle) => cycle.includes(unit));
-  }
-
-  /** Whether the socket listens before the volume's unit starts: were it to wait for that, there would be a cycle. */
-  async socketIsFirst(entry: CrypttabEntry, unit: string): Promise<boolean> {
-    const socket = socketUnit(entry);
-    const assumption = { [socket]: `[Unit]\nAfter=${unit}\n`, ...starting(unit) };
-    return (await this.#ask(entry, socket, assumption, [socket, unit])) !== null;
-  }
-
-  /** Whether `awaited`, which the volume's key needs, itself waits for the volume. */
-  async waits(entry: CrypttabEntry, unit: string, awaited: string): Promise<Chain | null> {
-    const device = `dev-mapper-${escapeForUnit(entry.volume)}.device`;
-    const assumption = {
-      [unit]: `[Unit]\nWants=${awaited}\nAfter=${awaited}\n`,
-      // A mount of the volume waits for the device, which is there once it is open.
-      [device]: `[Unit]\nAfter=${unit}\n`,
-      ...starting(unit),
-    };
-    return await this.#ask(entry, awaited, assumption, [awaited, unit]);
-  }
-
-  #ask(entry: CrypttabEntry, what: string, assumption: Assumption, mentions: Chain): Promise<Chain | null> {
-    const kind = ['_netdev', 'nofail'].filter((option) => entry.options.includes(option));
-    // A mount may wait for this volume and no other.
-    const own = what === HANDLER ? entry.volume : '';
-    const key = [what, ...kind, own].join(' ');
-    let answer = this.#answers.get(key);
-    if (answer === undefined) {
-      answer = this.#order.cycles(assumption).then((all) => from(all, mentions));
-      this.#answers.set(key, answer);
-    }
-    return answer;
-  }
-}
-
-/** One that a mount starts, or a target that is not enabled: whether it is started is another question. */
-function starting(unit: string): Assumption {
-  return { 'default.target': `[Unit]\nWants=${unit}\n` };
-}
-
-/** The cycle that has these units, as a row that begins with the first of them. */
-function from(cycles: readonly Chain[], mentions: Chain): Chain | null {
-  const [start = ''] = mentions;
-  const cycle = cycles.find((one) => mentions.every((unit) => one.includes(unit)));
-  if (cycle === undefined) return null;
-  const at = cycle.indexOf(start);
-  return [...cycle.slice(at), ...cycle.slice(0, at)];
 }
 
 async function handlerFacts(files: Files, folders: readonly string[]): Promise<HandlerFacts | null> {

@@ -1,9 +1,10 @@
 import type { Mount } from './facts.ts';
 import { type Finding, finding } from './finding.ts';
-import type { Chain, HandlerFacts, SocketFacts, UnitFacts, VolumeOrder } from './unit-facts.ts';
+import type { Chain } from './questions.ts';
+import type { HandlerFacts, SocketFacts, UnitFacts, VolumeOrder } from './unit-facts.ts';
 
 const SERVICE = 'fetch-luks-key@.service';
-const INSTALL_AGAIN =
+export const INSTALL_AGAIN =
   'install the package fetch-luks-key again, and take your own units out of /etc/systemd/system';
 
 /** Whether the units are there, and start in an order in which the volumes can open. */

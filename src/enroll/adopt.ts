@@ -88,19 +88,28 @@ export function replacedRecords(
   }));
 }
 
+/** Token types of systemd-cryptenroll(1) whose key a person has. */
+const BY_PERSON = ['systemd-recovery', 'systemd-fido2', 'systemd-pkcs11'];
+
 /**
- * Somebody must be able to open the volume when our pins do not.
+ * Somebody must be able to open the volume when our pins do not: with a passphrase, or with what a token says.
  * @param old keyslots that are to be removed
  * @param records our own, which only pins open
+ * @param fast keyslots with a key derivation for random keys, which nobody types
  * @throws AppError `refused`
  */
 export function refuseLast(
   { volume, device, metadata }: Target,
   old: readonly string[],
   records: readonly EnrolRecord[],
+  fast: readonly string[],
 ): void {
-  const byPins = records.map(({ keyslot }) => keyslot);
-  if (metadata.activeKeyslots.some((id) => !old.includes(id) && !byPins.includes(id))) return;
+  const byPins = [...old, ...records.map(({ keyslot }) => keyslot)];
+  const isForPerson = (id: string) => {
+    const tokens = metadata.tokens.filter(({ keyslots }) => keyslots.includes(id));
+    return tokens.length === 0 ? !fast.includes(id) : tokens.some(({ type }) => BY_PERSON.includes(type));
+  };
+  if (metadata.activeKeyslots.some((id) => !byPins.includes(id) && isForPerson(id))) return;
   throw new AppError('refused', `${device}: --replace would leave no keyslot that a person can open`, {
     hint: `first: fetch-luks-key recovery-key ${volume}`,
   });

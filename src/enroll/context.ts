@@ -11,6 +11,8 @@ import type { UnitWorld } from './units.ts';
 
 export interface EnrolWorld extends HandlerWorld, UnitWorld {
   readonly durable: DurableFiles;
+  /** Wall clock, Unix time. */
+  nowUnixMs(): number;
   askSocket(path: string, address: Buffer, maxBytes: number): Promise<Buffer>;
   say(line: string): void;
 }

@@ -18,6 +18,8 @@ export interface Made {
   readonly passphrase: Secret;
   /** Units that are not enabled yet. */
   readonly units: readonly string[];
+  /** NV indices of counters that sealing has made. */
+  readonly counters?: readonly number[];
 }
 
 /** The volume's sealed keys, and the one of them that the new one takes the place of. */
@@ -44,7 +46,10 @@ export async function enrol(
   const { places, socket, target, edit } = plan;
   const { all, replaced, keyIsKept } = enrolled;
   const { key, passphrase } = made;
-  const planned = recordOf(plan, key, made.sealedKey, made.units);
+  const sealed = recordOf(plan, key, made.sealedKey, made.units);
+  // When Clevis has sealed its own is not known.
+  const time = sealed.store.kind === 'clevis' ? {} : { sealedAtMs: world.nowUnixMs() };
+  const planned = { ...sealed, ...time, counters: made.counters ?? [] };
   const record = keyIsKept && replaced !== null ? { ...planned, ...keptOf(replaced) } : planned;
   const crypttab = { before: target.crypttab, after: edit.bytes };
   const context = { record, places, keyslots, world, passphrase, socket, crypttab, key: async () => key };
@@ -60,7 +65,7 @@ export async function enrol(
         const salt = (await metadataOf(context)).salts[record.keyslot] ?? null;
         const lasting = { ...record, salt, keyIsKept: false };
         if (replaced === null) return settle(places.etc, record.volume, [...others, lasting], world.durable);
-        const undo = { ...replaced, keyIsKept, units: [], crypttab: null };
+        const undo = { ...replaced, keyIsKept, units: [], counters: [], crypttab: null };
         next = { undo, enrolled: [...others, inherited(lasting, replaced)] };
         begin(places.etc, next, world.durable);
       },
@@ -111,6 +116,7 @@ function inherited(record: EnrolRecord, from: EnrolRecord): EnrolRecord {
     ...record,
     store: store.kind === 'file' ? { ...store, before } : store,
     units: [...from.units, ...record.units],
+    counters: [...(from.counters ?? []), ...(record.counters ?? [])],
     crypttab:
       crypttab === null || from.crypttab === null
         ? (crypttab ?? from.crypttab)

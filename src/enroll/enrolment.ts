@@ -1,4 +1,5 @@
 import type { EnrolStep } from './context.ts';
+import { counters } from './counters.ts';
 import { editCrypttab, leaveCommitment, storeFile } from './file-steps.ts';
 import { addKeyslot, storeToken } from './header-steps.ts';
 import { askTheSocket, prove } from './prove.ts';
@@ -10,6 +11,7 @@ import { disable, enable } from './units.ts';
  * is proven.
  */
 export const enrolment: readonly EnrolStep[] = [
+  counters,
   serverKeys,
   addKeyslot,
   storeToken,

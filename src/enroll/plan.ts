@@ -9,6 +9,7 @@ import type { Places } from '../handler/locate.ts';
 import { commitmentLine, commitTo } from '../luks/commitment.ts';
 import { type CrypttabEdit, checkOptions, OTHER_KEY_OPTIONS, withKeyFile } from '../luks/crypttab-edit.ts';
 import { freeId } from '../luks/keyslots.ts';
+import { refuseShared } from './counters.ts';
 import { refuseEarly } from './early.ts';
 import { type Policy, withThumbprints } from './policy.ts';
 import type { EnrolRecord } from './record.ts';
@@ -41,7 +42,7 @@ export interface Plan extends Wishes {
 }
 
 /**
- * @throws AppError `refused` (no free keyslot or token; opened in the initramfs); `bad-config` (the handler would look elsewhere, or crypttab's
+ * @throws AppError `refused` (no free keyslot or token; opened in the initramfs; another volume's counter); `bad-config` (the handler would look elsewhere, or crypttab's
  *   options do not fit a socket)
  */
 export async function planFor(target: Target, wishes: Wishes, files: Files): Promise<Plan> {
@@ -53,6 +54,7 @@ export async function planFor(target: Target, wishes: Wishes, files: Files): Pro
     throw shadowed(volume, `its url: in ${places.etc}/config.yaml`, 'take it out');
   }
   if (file !== null && !inFile) throw shadowed(volume, path, 'give --file to replace it, or remove it');
+  await refuseShared(policy, volume, places.etc, files);
   if (wishes.editCrypttab) await refuseEarly(target, files);
   const without = wishes.replacing ? { without: OTHER_KEY_OPTIONS } : {};
   if (entry !== null && wishes.editCrypttab) {

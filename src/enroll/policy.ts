@@ -36,8 +36,15 @@ const TPM_ALONE =
 const NEEDS_SERVER =
   'without its server this volume opens by another keyslot only: keep a passphrase or a recovery key of it where the machine is not';
 
+/** Whether nothing of it opens while no server answers. */
+export function needsServers({ tpm2, remotes, tangs, require: required }: PinChoice): boolean {
+  const own = tpm2 === null ? 0 : 1;
+  return (required ?? own + remotes.length + tangs.length) > own;
+}
+
 /** @throws AppError `usage` */
-export function policyOf({ tpm2, remotes, tangs, require: required }: PinChoice): Policy {
+export function policyOf(choice: PinChoice): Policy {
+  const { tpm2, remotes, tangs, require: required } = choice;
   const names = [
     ...(tpm2 === null ? [] : [tpm2.withPin ? 'tpm2 with a PIN' : 'tpm2']),
     ...remotes.map((name) => `remote ${name}`),
@@ -49,11 +56,7 @@ export function policyOf({ tpm2, remotes, tangs, require: required }: PinChoice)
   }
   const servers = remotes.length + tangs.length;
   const tpmSuffices = tpm2 !== null && !tpm2.withPin && count === 1;
-  const warnings = [
-    ...(tpmSuffices ? [TPM_ALONE] : []),
-    // As many pins as are needed are left when no server answers.
-    ...(count > (tpm2 === null ? 0 : 1) ? [NEEDS_SERVER] : []),
-  ];
+  const warnings = [...(tpmSuffices ? [TPM_ALONE] : []), ...(needsServers(choice) ? [NEEDS_SERVER] : [])];
   return {
     ...sealedBy({ tpm2, remotes, tangs }, count, names),
     asksForPin: tpm2?.withPin ?? false,

@@ -34,6 +34,10 @@ export interface EnrolRecord {
     | { readonly kind: 'clevis'; readonly id: string }
     /** What opened it before, and has to go: a keyslot, and its token if `systemd-cryptenroll` made it. */
     | { readonly kind: 'replaced'; readonly token: string | null };
+  /** NV indices of the counters in the TPM that were made for it; absent in older records. */
+  readonly counters?: readonly number[];
+  /** Unix time; absent in older records. */
+  readonly sealedAtMs?: number;
   /** A line for ETC/commitments/VOLUME. */
   readonly commitment: string;
   /** Those that were not enabled before. */
@@ -80,6 +84,16 @@ export function settle(
   if (enrolled.length > 0) write(path, enrolled, durable);
   else if (durable.size(path) !== null) durable.remove(path);
   durable.remove(unfinishedPath(etc, volume));
+}
+
+/** The same sealed keys, of which something else is noted. @throws AppError `unavailable` */
+export function rewrite(
+  etc: string,
+  volume: VolumeName,
+  enrolled: readonly EnrolRecord[],
+  durable: DurableFiles,
+): void {
+  write(enrolledPath(etc, volume), enrolled, durable);
 }
 
 /** @throws AppError `damaged`, `bad-config` */

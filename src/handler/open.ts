@@ -34,7 +34,7 @@ export async function openKey(
   const afterwards = (leftover: Promise<unknown>) => void leftovers.push(leftover);
   const secret = await open(located, { ...world, attempt: recorded, afterwards }, signal);
   const uses = located.sealedKeys.flatMap((key) => key.uses);
-  return { secret, openedBy: answered.join(', '), uses, [Symbol.dispose]: () => secret.wipe() };
+  return { secret, openedBy: [...new Set(answered)].join(', '), uses, [Symbol.dispose]: () => secret.wipe() };
 }
 
 async function open(

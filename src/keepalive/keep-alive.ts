@@ -158,6 +158,7 @@ export class ServerKeepalive {
       throw thrown;
     });
     this.#armed();
+    if (proof !== null) this.#world.keptAlive(this.#settings.pinSha256);
     await this.#follower.see(answer['server-key'], connection, this.#signal);
     const digests = (after: number) => auditDigests(after, connection, this.#signal);
     const fault = await this.#witness.see(answer['audit-head'], connection.serverKey, digests);

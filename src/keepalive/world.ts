@@ -20,6 +20,8 @@ export interface KeepaliveWorld extends WitnessWorld, GuardWorld {
   readonly serverWorld: ServerWorld;
   /** @returns null when no key of that server was opened in this boot */
   leftProof(serverPins: readonly Buffer[]): Promise<LeftProof | null>;
+  /** Notes for `status` that a keep-alive has counted now. */
+  keptAlive(serverPin: Buffer): void;
   /** Has the unit that may do so act. @throws AppError `unavailable` */
   order(verdict: Verdict): void;
   /** Of the last order. */

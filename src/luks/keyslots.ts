@@ -4,7 +4,7 @@ import type { Argument, MemoryFiles, Runner, RunResult } from '../base/ports.ts'
 import { printable } from '../base/printable.ts';
 import type { Secret } from '../base/secret.ts';
 import type { LuksHeader } from './header.ts';
-import type { Metadata } from './metadata.ts';
+import { isObject, type Metadata } from './metadata.ts';
 
 const CRYPTSETUP = '/usr/sbin/cryptsetup';
 
@@ -105,9 +105,23 @@ export class Keyslots {
     const result = await this.#run(args, signal, json);
     if (result.status === 0) return;
     if (!/Failed to import token from file/.test(result.stderr)) throw this.#failure('token import', result);
+    // It says no more, whatever the reason.
+    const missing = await this.#missing(token, signal);
+    if (missing !== undefined) {
+      throw new AppError('refused', `${this.path}: no keyslot ${missing} for a token to name`);
+    }
     throw new AppError('refused', `${this.path}: no room for a token of ${json.length} bytes`, {
       hint: 'its LUKS header is too small for it: keep the sealed key in a file with --file',
     });
+  }
+
+  /** The first keyslot that the token names and the header does not have. */
+  async #missing(token: object, signal: AbortSignal): Promise<string | undefined> {
+    const { status, stdout } = await this.#run(['luksDump', '--dump-json-metadata', this.path], signal);
+    const json: unknown = status === 0 ? JSON.parse(stdout.toString()) : null;
+    const has = isObject(json) && isObject(json.keyslots) ? json.keyslots : {};
+    const named = 'keyslots' in token && Array.isArray(token.keyslots) ? token.keyslots.map(String) : [];
+    return status === 0 ? named.find((id) => !Object.hasOwn(has, id)) : undefined;
   }
 
   /** Nothing when there is none. @throws AppError `bad-config`, `unavailable`, `tool-missing`, `stopped` */

@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs';
 import { AppError } from '../base/errors.ts';
 
 /** Where the handler leaves what the keep-alive daemon needs, and that what the acting unit does: gone with this boot. */
@@ -32,6 +32,30 @@ function proofIn(path: string): { kid: string; proof: string } | null {
       cause,
     });
   }
+}
+
+/** Of no consequence to anybody who only wants to know: a failure is none. */
+export function keptAlive(serverPin: Buffer): void {
+  try {
+    leave('act', keptAliveName(serverPin), '');
+  } catch {
+    // Nobody can be told when it was, then.
+  }
+}
+
+/** In the folder that the daemon may write to; whoever acts looks for the names of verdicts alone. */
+function keptAliveName(serverPin: Buffer): string {
+  return `kept-alive-${serverPin.toString('base64url')}`;
+}
+
+/** Unix time; null: no keep-alive has counted in this boot. */
+export async function lastKeptAliveMs(serverPins: readonly Buffer[]): Promise<number | null> {
+  const times = serverPins.map((pin) => {
+    const path = `${RUN}/act/${keptAliveName(pin)}`;
+    return statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? Number.NEGATIVE_INFINITY;
+  });
+  const last = Math.max(...times);
+  return Number.isFinite(last) ? Math.floor(last) : null;
 }
 
 /** Starts fetch-luks-key-act@VERDICT.service, by its path unit. @throws AppError `unavailable` */

@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import {
   closeSync,
   constants,
@@ -19,7 +20,7 @@ import {
 import { AppError } from '../base/errors.ts';
 import type { DurableFiles } from '../base/ports.ts';
 
-const { O_CREAT, O_DIRECTORY, O_NOFOLLOW, O_RDONLY, O_RDWR, O_TRUNC } = constants;
+const { O_CREAT, O_DIRECTORY, O_EXCL, O_NOFOLLOW, O_RDONLY, O_RDWR, O_TRUNC } = constants;
 
 export const durableFiles: DurableFiles = {
   size: (path) => attempt(path, () => statSync(path, { throwIfNoEntry: false })?.size ?? null),
@@ -32,9 +33,10 @@ export const durableFiles: DurableFiles = {
   replace(path, contents) {
     const about = attempt(path, () => statSync(path, { throwIfNoEntry: false }));
     const target = about === undefined ? path : attempt(path, () => realpathSync(path));
-    const fresh = `${target}.new`;
+    // Of a name that nobody else has: whatever lies beside the file is somebody's.
+    const fresh = `${target}.${randomBytes(8).toString('hex')}.new`;
+    withFile(fresh, O_RDWR | O_CREAT | O_EXCL, () => {});
     try {
-      durableFiles.create(fresh);
       withFile(fresh, O_RDWR, (fd) => {
         if (about !== undefined) fchownSync(fd, about.uid, about.gid);
         if (about !== undefined) fchmodSync(fd, about.mode & 0o7777);

@@ -16,16 +16,16 @@ const NEWLINE = 0x0a;
 /**
  * Asks the person at the terminal, whose settings stay as they are: it collects and shows the line, and its Ctrl-C
  * comes as SIGINT.
+ * @param hint for who has no terminal
  * @throws AppError `refused` when there is no terminal, or the answer is not yes; `stopped`; `unavailable` when the
  *   terminal fails
  */
 export async function confirm(
   lines: readonly string[],
   question: string,
+  hint: string,
   signal: AbortSignal,
 ): Promise<void> {
-  const hint =
-    'compare with tang-show-keys on the server and give "thp" or "adv", or trust whatever is there with -y';
   const line = await atTerminal({ lines, hint }, async (terminal) => {
     writeSync(terminal, `${lines.join('\n')}\n${question} [yN] `);
     const typed = await readLine(terminal, signal);

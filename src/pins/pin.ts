@@ -85,13 +85,13 @@ export interface SealContext {
   /** The secret that is sealed in the end, of which a nested pin gets a share. */
   readonly whole: Secret;
   readonly signal: AbortSignal;
-  /** A PIN to seal with, as a person has chosen it. @throws AppError `refused`, `usage`, `stopped` */
-  newPin(): Promise<Secret>;
+  /** A PIN to seal with, as a person has chosen it. @param salt of the object @throws AppError `refused`, `usage`, `stopped` */
+  newPin(salt: Buffer): Promise<Secret>;
   /**
    * Shows `lines` and asks the person at the terminal.
    * @throws AppError `refused` when there is no terminal, or the answer is no
    */
-  confirm(lines: readonly string[], question: string): Promise<void>;
+  confirm(lines: readonly string[], question: string, hint: string): Promise<void>;
   /** Seals with another pin: the way `sss` seals its shares. */
   seal(pin: string, config: unknown, secret: Secret): Promise<string>;
 }

@@ -65,6 +65,9 @@ async function advertisementOf({ url, thp, adv }: TangConfig, context: SealConte
   );
 }
 
+const UNASKED =
+  'compare with tang-show-keys on the server and give "thp" or "adv", or trust whatever is there with -y';
+
 /** @throws AppError `refused` */
 async function checkTrust({ url, thp, adv }: TangConfig, advertisement: Advertisement, context: SealContext) {
   const keys = advertisement.signingKeys.map(toJwk);
@@ -72,7 +75,8 @@ async function checkTrust({ url, thp, adv }: TangConfig, advertisement: Advertis
     if (!keys.some((key) => hasThumbprint(key, thp))) throw untrusted(url, thp);
   } else if (adv === undefined) {
     const thumbprints = keys.map((key) => thumbprint(key, 'S256'));
-    await context.confirm([`tang ${url} signs with these keys:`, ...thumbprints], 'Trust them?');
+    const lines = [`tang ${url} signs with these keys:`, ...thumbprints];
+    await context.confirm(lines, 'Trust them?', UNASKED);
   }
 }
 

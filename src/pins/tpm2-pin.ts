@@ -39,7 +39,7 @@ export async function withPin<T>(
   work: (password: Secret) => Promise<T | null>,
 ): Promise<T> {
   for (let attempt = 1; ; attempt++) {
-    using pin = await ask(attempt, signal);
+    using pin = await ask(attempt, signal, salt);
     using password = await passwordOf(pin, salt);
     const done = await work(password);
     if (done !== null) return done;

@@ -36,7 +36,7 @@ export const tpm2: Pin = {
   async seal(config, secret, context) {
     const { plan, publicKey, withPin: hasPin } = readConfig(config);
     const pinSalt = hasPin ? context.random.bytes(PIN_SALT_BYTES) : null;
-    using pin = hasPin ? await context.newPin() : null;
+    using pin = pinSalt === null ? null : await context.newPin(pinSalt);
     using password = pin === null || pinSalt === null ? null : await passwordOf(pin, pinSalt);
     const signed = publicKey === null ? null : await readPublicKey(publicKey, context.files);
     using contentKey = new Secret(context.random.bytes(CONTENT_KEY_BYTES));

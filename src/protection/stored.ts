@@ -59,7 +59,11 @@ const sealedKeys: Readonly<Record<string, Protection>> = {
 export function protectionOf(bytes: Buffer): Protection {
   if (isPlain(bytes)) return 'none';
   if (isSealedKey(bytes)) return protectionOfSealedKey(bytes.toString('latin1'));
-  const credential = Buffer.from(bytes.toString('latin1'), 'base64');
+  return credentialProtection(Buffer.from(bytes.toString('latin1'), 'base64'));
+}
+
+/** @param credential systemd's, not in base64 */
+export function credentialProtection(credential: Buffer): Protection {
   return credentials[credential.toString('hex', 0, 16)] ?? 'unknown';
 }
 

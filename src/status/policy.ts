@@ -3,6 +3,7 @@ import { isObject, type Jwe, parseCompact } from '../jwe/compact.ts';
 import { pinHeader } from '../pins/header.ts';
 import { tangUrl } from '../pins/tang-server.ts';
 import { readHeader } from '../pins/tpm2-header.ts';
+import { credentialProtection, type Protection, protectionText } from '../protection/stored.ts';
 import type { SealedObject } from '../tpm/tpm.ts';
 
 /** How a sealed key opens: one pin, or so many of several. */
@@ -21,7 +22,8 @@ export type PinPolicy =
     }
   /** `server`: SHA-256 of its key's SubjectPublicKeyInfo. */
   | { readonly pin: 'remote'; readonly server: Buffer; readonly kid: string }
-  | { readonly pin: 'systemd-creds' }
+  /** `protection`: by what, told by the credential's own bytes. */
+  | { readonly pin: 'systemd-creds'; readonly protection: Protection }
   | { readonly pin: 'parsec'; readonly provider: string };
 
 /**
@@ -39,7 +41,11 @@ export function policyOf(text: string): Policy {
   if (remote !== null) {
     return { pin: 'remote', server: parseKeyPin(remote['server']) ?? Buffer.alloc(0), kid };
   }
-  if (pinHeader(jwe, 'systemd-creds', 'dir') !== null) return { pin: 'systemd-creds' };
+  const creds = pinHeader(jwe, 'systemd-creds', 'dir');
+  if (creds !== null) {
+    const credential = Buffer.from(String(creds['credential']), 'base64url');
+    return { pin: 'systemd-creds', protection: credentialProtection(credential) };
+  }
   const parsec = pinHeader(jwe, 'parsec', 'dir');
   if (parsec !== null) return { pin: 'parsec', provider: String(parsec['provider']) };
   const sss = pinHeader(jwe, 'sss', 'dir') ?? {};
@@ -57,6 +63,11 @@ export function leavesOf(policy: Policy): PinPolicy[] {
   return policy.pin === 'sss' ? policy.of.flatMap(leavesOf) : [policy];
 }
 
+/** Whether somebody has to type a PIN for it to open. */
+export function needsPin(policy: Policy): boolean {
+  return !opensWith(policy, (pin) => pin.pin !== 'tpm2' || pin.object.pinSalt == null);
+}
+
 /** Whether it opens while these pins answer. */
 export function opensWith(policy: Policy, answers: (pin: PinPolicy) => boolean): boolean {
   if (policy.pin !== 'sss') return answers(policy);
@@ -67,8 +78,9 @@ export function opensWith(policy: Policy, answers: (pin: PinPolicy) => boolean):
 export function policyText(policy: Policy, nameOf: (server: Buffer) => string | null): string {
   switch (policy.pin) {
     case 'tpm2':
+      return policy.object.pinSalt == null ? 'tpm2' : 'tpm2 with a PIN';
     case 'systemd-creds':
-      return policy.pin;
+      return `systemd-creds (${protectionText(policy.protection)})`;
     case 'parsec':
       return `parsec ${policy.provider}`;
     case 'tang':

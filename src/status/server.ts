@@ -24,6 +24,8 @@ export interface ServerStatus {
   };
   /** Whether this machine has shown since its boot that it could open a key of this server: then it keeps itself alive. */
   readonly hasProof: boolean;
+  /** When a keep-alive has counted last, Unix time; null: none has in this boot, or it is not known. */
+  readonly keptAliveAtMs: number | null;
   /** As the server says it; null = not asked, or it did not answer: `fault` says why. */
   readonly state: MachineState | null;
   /** null: no lease runs, or it is not known. */
@@ -36,6 +38,7 @@ export interface ServerStatus {
 export interface ServerStatusWorld {
   readonly files: Files;
   readonly serverWorld: ServerWorld;
+  lastKeptAliveMs(serverPins: readonly Buffer[]): Promise<number | null>;
 }
 
 /**
@@ -57,6 +60,7 @@ export async function serverStatus(
     url: url.origin,
     identity: { path, protection: await identityProtection(path, world.files) },
     hasProof: (await world.serverWorld.leftProof(keys.names).catch(() => null)) !== null,
+    keptAliveAtMs: await world.lastKeptAliveMs(keys.names).catch(() => null),
   };
   try {
     const identity = await world.serverWorld.identity(path, signal);

@@ -1,5 +1,5 @@
 import { AppError } from '../base/errors.ts';
-import { volumeName } from '../base/names.ts';
+import { isVolumeName } from '../base/names.ts';
 import type { Files, Http, Runner } from '../base/ports.ts';
 import type { Config } from '../config/config.ts';
 import { loadConfig } from '../config/load.ts';
@@ -42,6 +42,8 @@ export interface VolumeStatus {
 }
 
 export interface Status {
+  /** Lines of crypttab that name a socket of ours, and what keeps them from being a volume. */
+  readonly problems: readonly string[];
   readonly volumes: readonly VolumeStatus[];
   readonly servers: readonly ServerStatus[];
 }
@@ -68,8 +70,11 @@ export async function statusOf(
     );
   }
   const facts: VolumeFacts[] = [];
+  const problems: string[] = [];
   for (const entry of wanted) {
-    facts.push(await volumeFacts(entry, volumeName(entry.volume), config, places, world.files));
+    const { volume, line } = entry;
+    if (isVolumeName(volume)) facts.push(await volumeFacts(entry, volume, config, places, world.files));
+    else problems.push(`${places.crypttab}:${line}: ${JSON.stringify(volume)} can be no volume's name here`);
   }
   const pins = facts.flatMap(({ used }) =>
     used.flatMap(({ policy }) => (policy === null ? [] : leavesOf(policy))),
@@ -93,7 +98,7 @@ export async function statusOf(
       pins: probing ? await pinsOf(one, servers, world, signal) : null,
     });
   }
-  return { volumes, servers };
+  return { problems, volumes, servers };
 }
 
 async function serversOf(

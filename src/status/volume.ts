@@ -4,6 +4,7 @@ import type { VolumeName } from '../base/names.ts';
 import type { Files } from '../base/ports.ts';
 import type { Config } from '../config/config.ts';
 import { settingsFor } from '../config/config.ts';
+import { type EnrolRecord, enrolledOf } from '../enroll/record.ts';
 import { commitmentsPath } from '../handler/committed.ts';
 import type { Places } from '../handler/locate.ts';
 import { parseCommitments } from '../luks/commitment.ts';
@@ -21,6 +22,8 @@ export const SOCKETS = '/run/fetch-luks-key/';
 export interface SealedKeyFacts {
   /** File, or `DEVICE token ID`. */
   readonly where: string;
+  /** JWE in compact serialization. */
+  readonly text: string;
   /** Those that its token names; none for a file, which may open any. */
   readonly keyslots: readonly string[];
   /** null: it is damaged, or of a pin not known here, as `fault` says. */
@@ -42,8 +45,11 @@ export interface VolumeFacts {
   readonly unused: readonly SealedKeyFacts[];
   /** Its key comes from a URL, without its query, which may hold a secret. */
   readonly url: string | null;
-  /** LUKS UUIDs that its keys were committed to; null: it has no commitments, or they are damaged. */
+  /** LUKS UUIDs that its keys were committed to; null: it has no commitments, or `commitmentFault` says why not. */
   readonly committed: readonly string[] | null;
+  readonly commitmentFault: AppError | null;
+  /** What `enroll` has noted of its keys; none when it has made none, or the notes cannot be read. */
+  readonly enrolled: readonly EnrolRecord[];
 }
 
 /** crypttab's lines whose key file is one of our sockets. @throws AppError `bad-config` */
@@ -78,7 +84,8 @@ export async function volumeFacts(
     used: elsewhere ? inFile : inTokens,
     unused: elsewhere ? inTokens : [],
     url: file === null && url !== undefined ? url.origin + url.pathname : null,
-    committed: await committedTo(etc, volume, files),
+    ...(await commitmentsOf(etc, volume, files)),
+    enrolled: await enrolledOf(etc, volume, files).catch(() => []),
   };
 }
 
@@ -110,18 +117,23 @@ function tokenKeys({ tokens, activeKeyslots }: Metadata, device: string): Sealed
 function factsOf(text: string, where: string, keyslots: readonly string[]): SealedKeyFacts {
   try {
     parseSealedKey(text);
-    return { where, keyslots, policy: policyOf(text), fault: null };
+    return { where, text, keyslots, policy: policyOf(text), fault: null };
   } catch (thrown) {
-    return { where, keyslots, policy: null, fault: asAppError(thrown) };
+    return { where, text, keyslots, policy: null, fault: asAppError(thrown) };
   }
 }
 
-async function committedTo(etc: string, volume: VolumeName, files: Files): Promise<string[] | null> {
+async function commitmentsOf(
+  etc: string,
+  volume: VolumeName,
+  files: Files,
+): Promise<Pick<VolumeFacts, 'committed' | 'commitmentFault'>> {
   const path = commitmentsPath(etc, volume);
-  const text = await files.read(path, limits.commitmentsBytes);
   try {
-    return text === null ? null : parseCommitments(text.toString(), path).map(({ uuid }) => uuid);
-  } catch {
-    return null;
+    const text = await files.read(path, limits.commitmentsBytes);
+    const committed = text === null ? null : parseCommitments(text.toString(), path).map(({ uuid }) => uuid);
+    return { committed, commitmentFault: null };
+  } catch (thrown) {
+    return { committed: null, commitmentFault: asAppError(thrown) };
   }
 }

@@ -1,4 +1,4 @@
-import { leavesOf, opensWith, type Policy, policyText } from './policy.ts';
+import { leavesOf, needsPin, opensWith, type Policy, policyText } from './policy.ts';
 import type { VolumeFacts } from './volume.ts';
 
 /** One way to open a volume. The volume is as safe as the weakest of them. */
@@ -12,6 +12,8 @@ export interface Way {
   readonly needsPerson: boolean;
   /** Of our sealed keys. */
   readonly policy: Policy | null;
+  /** Unix time; null: `enroll` has not sealed it, or has not noted when. */
+  readonly sealedAtMs: number | null;
 }
 
 /** Token types of systemd-cryptenroll(1). */
@@ -28,20 +30,37 @@ const otherTokens: Readonly<Record<string, { readonly by: string; readonly needs
  * @param nameOf a key server by its key
  */
 export function waysIn(
-  { used, unused, url, header }: VolumeFacts,
+  { used, unused, url, header, enrolled }: VolumeFacts,
   fast: readonly string[],
   ofFile: string | null,
   nameOf: (server: Buffer) => string | null,
 ): Way[] {
-  const sealed = [...used, ...unused].map(({ where, keyslots, policy }): Way => {
+  const sealed = [...used, ...unused].map(({ where, text, keyslots, policy }): Way => {
     const by = policy === null ? 'a sealed key that cannot be used' : policyText(policy, nameOf);
+    const sealedAtMs = enrolled.find(({ sealedKey }) => sealedKey === text)?.sealedAtMs ?? null;
     const opens = keyslots.length === 0 && ofFile !== null ? [ofFile] : keyslots;
-    return { by, where, keyslots: opens, needsPerson: false, policy };
+    return {
+      by,
+      where,
+      keyslots: opens,
+      needsPerson: policy !== null && needsPin(policy),
+      policy,
+      sealedAtMs,
+    };
   });
   const byUrl: Way[] =
     url === null
       ? []
-      : [{ by: 'whoever gets it', where: url, keyslots: [], needsPerson: false, policy: null }];
+      : [
+          {
+            by: 'whoever gets it',
+            where: url,
+            keyslots: [],
+            needsPerson: false,
+            policy: null,
+            sealedAtMs: null,
+          },
+        ];
   const rest = header?.version === 2 ? [...byTokens(header.metadata)] : [];
   const named = [...sealed, ...rest].flatMap(({ keyslots }) => keyslots);
   const active = header?.version === 2 ? header.metadata.activeKeyslots : [];
@@ -50,11 +69,11 @@ export function waysIn(
     .map((id): Way => {
       // A key in a file or behind a URL opens one of these, and nothing says which.
       const by = fast.includes(id) ? 'random key' : 'passphrase';
-      return { by, where: null, keyslots: [id], needsPerson: true, policy: null };
+      return { by, where: null, keyslots: [id], needsPerson: true, policy: null, sealedAtMs: null };
     });
   const luks1: Way[] =
     header?.version === 1
-      ? [{ by: 'passphrase', where: null, keyslots: [], needsPerson: true, policy: null }]
+      ? [{ by: 'passphrase', where: null, keyslots: [], needsPerson: true, policy: null, sealedAtMs: null }]
       : [];
   return [...sealed, ...byUrl, ...rest, ...unnamed, ...luks1];
 }
@@ -66,7 +85,7 @@ function byTokens({ tokens, activeKeyslots }: Metadata): Way[] {
     const known = otherTokens[type];
     const opens = keyslots.filter((slot) => activeKeyslots.includes(slot));
     if (known === undefined || opens.length === 0) return [];
-    return [{ ...known, where: `token ${id}`, keyslots: opens, policy: null }];
+    return [{ ...known, where: `token ${id}`, keyslots: opens, policy: null, sealedAtMs: null }];
   });
 }
 

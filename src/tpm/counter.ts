@@ -141,6 +141,25 @@ export async function checkCounter(sequence: Sequence, { index, limit }: Rollbac
   if (value > limit) throw retired(index);
 }
 
+/** @throws AppError `unavailable`, `tool-missing`, `stopped` */
+export async function hasCounter(sequence: Sequence, index: number): Promise<boolean> {
+  return (await readCounter(sequence, index)) !== 'absent';
+}
+
+/**
+ * Removes our counter; nothing when there is none, or something else is at the index. What was sealed with it does not
+ * open any more.
+ * @throws AppError `refused` (the owner's hierarchy has a password), `unavailable`, `tool-missing`, `stopped`
+ */
+export async function removeCounter(sequence: Sequence, index: number): Promise<void> {
+  const text = indexText(index);
+  if (!(await hasCounter(sequence, index))) return;
+  const about = (await sequence.run('tpm2_nvreadpublic', [text])).toString();
+  if (about.includes(`name: ${nameOf(index).toString('hex')}`)) {
+    await sequence.run('tpm2_nvundefine', ['-C', 'o', text]);
+  }
+}
+
 async function readCounter(sequence: Sequence, index: number): Promise<bigint | 'absent' | 'unwritten'> {
   const text = indexText(index);
   const result = await sequence.attempt('tpm2_nvread', ['-C', text, text]);

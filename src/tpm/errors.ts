@@ -45,6 +45,7 @@ export const rc = {
   POLICY: 0x126,
   AUTH_UNAVAILABLE: 0x12f,
   NV_UNINITIALIZED: 0x14a,
+  NV_SPACE: 0x14b,
   OBJECT_MEMORY: 0x902,
   SESSION_MEMORY: 0x903,
   SESSION_HANDLES: 0x905,
@@ -89,6 +90,11 @@ const meanings: Readonly<Record<number, Meaning>> = {
     what: 'the TPM is in failure mode',
     hint: 'switch the machine off and on',
   },
+  [rc.NV_SPACE]: {
+    code: 'refused',
+    what: 'no room in the TPM for what is to stay in it',
+    hint: 'tpm2_getcap handles-persistent and handles-nv-index list what does; tpm2_evictcontrol -c HANDLE and tpm2_nvundefine INDEX remove one',
+  },
   [rc.OBJECT_MEMORY]: {
     code: 'unavailable',
     what: 'no room in the TPM for another object',
@@ -112,6 +118,7 @@ const OWNER_TOOLS: ReadonlySet<string> = new Set([
   'tpm2_evictcontrol',
   'tpm2_nvdefine',
   'tpm2_nvincrement',
+  'tpm2_nvundefine',
 ]);
 /** A parameter that these refuse came from the configuration. */
 const MAKING_TOOLS: ReadonlySet<string> = new Set(['tpm2_createprimary', 'tpm2_create', 'tpm2_pcrread']);

@@ -1,9 +1,10 @@
 import type { Files, Locks, MemoryFiles, Runner } from '../base/ports.ts';
 import { checkCounter } from './counter.ts';
 import { property } from './lockout.ts';
+import { nth } from './measured.ts';
 import { otherPolicy, policyDigest } from './object-policy.ts';
 import { useParent } from './parents.ts';
-import { type HashName, hashes, type PcrSelection } from './pcrs.ts';
+import type { HashName, PcrSelection } from './pcrs.ts';
 import { hasSigned } from './policy-key.ts';
 import { pcrMismatch, readPcrs } from './read-pcrs.ts';
 import { inSequence } from './sequence.ts';
@@ -95,8 +96,14 @@ export function unusedPcrs(
   { bank, ids }: { bank: HashName; ids: readonly number[] },
   values: Buffer,
 ): number[] {
-  const { bytes } = hashes[bank];
-  return ids.filter((_, index) =>
-    values.subarray(index * bytes, (index + 1) * bytes).every((byte) => byte === 0),
-  );
+  return ids.filter((_, index) => nth(values, index, bank).every((byte) => byte === 0));
+}
+
+/** Those whose values differ. */
+export function changedPcrs(
+  { bank, ids }: { bank: HashName; ids: readonly number[] },
+  then: Buffer,
+  now: Buffer,
+): number[] {
+  return ids.filter((_, index) => !nth(then, index, bank).equals(nth(now, index, bank)));
 }

@@ -2,7 +2,7 @@ import { AppError } from '../base/errors.ts';
 import type { Files, Locks, MemoryFiles, Runner } from '../base/ports.ts';
 import type { Secret } from '../base/secret.ts';
 import { unwrap, type WrappedSecret, wrap } from './aes-key.ts';
-import { advanceTo, type RollbackLimit } from './counter.ts';
+import { advanceTo, hasCounter, type RollbackLimit, removeCounter } from './counter.ts';
 import type { Marks } from './measured.ts';
 import type { Parent } from './parents.ts';
 import type { PcrBinding } from './read-pcrs.ts';
@@ -84,6 +84,13 @@ export interface Tpm {
    * @throws AppError `foreign-tpm` (no such counter), `refused`, `unavailable`, `tool-missing`, `stopped`
    */
   retire(rollback: RollbackLimit, signal: AbortSignal): Promise<void>;
+  /** Whether something is at the counter's NV index. @throws AppError `unavailable`, `tool-missing`, `stopped` */
+  hasCounter(index: number, signal: AbortSignal): Promise<boolean>;
+  /**
+   * What was sealed with this counter does not open any more, on this TPM, ever.
+   * @throws AppError `refused`, `unavailable`, `tool-missing`, `stopped`
+   */
+  removeCounter(index: number, signal: AbortSignal): Promise<void>;
 }
 
 interface Ports {
@@ -134,6 +141,19 @@ export function tpmByTools(ports: Ports, settings: TpmSettings): Tpm {
     },
     async retire(rollback, signal) {
       const { settled } = await inSequence(tools, ports, signal, (sequence) => advanceTo(sequence, rollback));
+      await settled;
+    },
+    async hasCounter(index, signal) {
+      const { value, settled } = await inSequence(tools, ports, signal, (sequence) =>
+        hasCounter(sequence, index),
+      );
+      await settled;
+      return value;
+    },
+    async removeCounter(index, signal) {
+      const { settled } = await inSequence(tools, ports, signal, (sequence) =>
+        removeCounter(sequence, index),
+      );
       await settled;
     },
   };

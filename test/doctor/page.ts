@@ -1,6 +1,7 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { severityOf } from '../../src/doctor/finding.ts';
 import type { KeyServerProcess } from '../support/key-server.ts';
+import { enrolledSetUps } from './enrolled-set-ups.ts';
 import { initramfsSetUps } from './initramfs-set-ups.ts';
 import { pinSetUps } from './pin-set-ups.ts';
 import { serverSetUps } from './server-set-ups.ts';
@@ -22,6 +23,7 @@ const all = [
   ...unitSetUps,
   ...lineSetUps,
   ...headerSetUps,
+  ...enrolledSetUps,
   ...pinSetUps,
   ...serverSetUps(noServer),
   ...initramfsSetUps,

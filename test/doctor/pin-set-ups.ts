@@ -1,9 +1,10 @@
 import { execFileSync } from 'node:child_process';
 import { readdirSync, rmSync } from 'node:fs';
 import type { Test } from 'tap';
+import { fillCounters, fillHandles } from '../support/full-tpm.ts';
 import { KEY, type Patient } from '../support/patient.ts';
 import { parsecSealedKey } from '../support/sealing.ts';
-import { startSwtpm } from '../support/swtpm.ts';
+import { type Swtpm, startSwtpm } from '../support/swtpm.ts';
 import { startTang, type TangServer } from '../support/tang.ts';
 import type { SetUp, Ward } from './set-up.ts';
 
@@ -16,6 +17,20 @@ async function withTang(patient: Patient, ward: Ward, t: Test): Promise<TangServ
   const tang = await startTang(t);
   await sealed(patient, ward, 'tang', { url: tang.url, thp: tang.thp });
   return tang;
+}
+
+/** A wrong password for a key that is guarded by one. */
+function countsOne(tpm: Swtpm, folder: string): void {
+  tpm.run('tpm2_createprimary', ['-Q', '-C', 'o', '-p', 'right', '-c', `${folder}/primary`]);
+  const wrong = ['-Q', '-C', `${folder}/primary`, '-P', 'wrong', '-u', '/dev/null', '-r', '/dev/null'];
+  let isRefused = false;
+  try {
+    tpm.run('tpm2_create', wrong);
+  } catch {
+    isRefused = true;
+  }
+  if (!isRefused) throw new Error('the TPM takes a wrong password');
+  tpm.flush();
 }
 
 /** TPM and Tang. */
@@ -134,24 +149,7 @@ export const pinSetUps: readonly SetUp[] = [
       const tpm = await startSwtpm();
       t.teardown(() => tpm.remove());
       patient.tcti = tpm.tcti;
-      tpm.run('tpm2_createprimary', ['-Q', '-C', 'o', '-p', 'right', '-c', `${patient.folder}/primary`]);
-      const tryIt = [
-        '-Q',
-        '-C',
-        `${patient.folder}/primary`,
-        '-P',
-        'wrong',
-        '-u',
-        '/dev/null',
-        '-r',
-        '/dev/null',
-      ];
-      try {
-        tpm.run('tpm2_create', tryIt);
-      } catch {
-        // As it should.
-      }
-      tpm.flush();
+      countsOne(tpm, patient.folder);
     },
   },
   {
@@ -161,24 +159,36 @@ export const pinSetUps: readonly SetUp[] = [
       const tpm = await startSwtpm();
       t.teardown(() => tpm.remove());
       patient.tcti = tpm.tcti;
-      tpm.run('tpm2_createprimary', ['-Q', '-C', 'o', '-c', `${patient.folder}/primary`]);
-      for (let handle = 0x81010000; ; handle++) {
-        const free = /PERSISTENT_AVAIL: 0x(\w+)/.exec(
-          tpm.run('tpm2_getcap', ['properties-variable']).toString(),
-        );
-        if (free?.[1] === '0') break;
-        tpm.run('tpm2_flushcontext', ['-t']);
-        tpm.run('tpm2_evictcontrol', [
-          '-Q',
-          '-C',
-          'o',
-          '-c',
-          `${patient.folder}/primary`,
-          `0x${handle.toString(16)}`,
-        ]);
-      }
-      tpm.flush();
+      fillHandles(tpm, patient.folder);
     },
+  },
+  {
+    title: 'the same where no volume needs it now',
+    finds: 'tpm-lockout',
+    async breaks(patient, _ward, t) {
+      const tpm = await startSwtpm();
+      t.teardown(() => tpm.remove());
+      patient.tcti = tpm.tcti;
+      patient.remove('crypttab');
+      countsOne(tpm, patient.folder);
+    },
+  },
+  {
+    title: 'the TPM has no room for another NV counter',
+    finds: 'tpm-full',
+    says: /NV counter/,
+    async breaks(patient, _ward, t) {
+      const tpm = await startSwtpm();
+      t.teardown(() => tpm.remove());
+      patient.tcti = tpm.tcti;
+      fillCounters(tpm);
+    },
+  },
+  {
+    title: 'a clock in 2099',
+    finds: 'clock-wrong',
+    says: /2099-01-01/,
+    breaks: (patient) => patient.but({ nowUnixMs: () => Date.UTC(2099, 0, 1) }),
   },
   {
     title: 'a clock that begins again in 1970',

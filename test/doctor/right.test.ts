@@ -1,9 +1,14 @@
 import { execFileSync } from 'node:child_process';
+import { generateKeyPairSync } from 'node:crypto';
 import { readdirSync, renameSync } from 'node:fs';
 import t, { type Test } from 'tap';
+import { fetchLuksKey } from '../support/command-line.ts';
 import { startKeyServer } from '../support/key-server.ts';
 import { KEY, Patient } from '../support/patient.ts';
+import { sealerWith } from '../support/sealing.ts';
 import { startTang } from '../support/tang.ts';
+import { secretOf } from '../support/tpm.ts';
+import { enrolls } from './enrolled-set-ups.ts';
 import { joins } from './server-set-ups.ts';
 import { openWard, rightPatient } from './set-up.ts';
 
@@ -78,17 +83,46 @@ t.test('a Tang server that has rotated its keys, and keeps the old ones', async 
   t.strictSame(await codes(t, patient), []);
 });
 
-t.test('a service that tests its credential', async (t) => {
+t.test('a PIN, and PCRs that are signed', async (t) => {
+  const pin = sealerWith(ward.tpm.tcti, ward.folder, { newPin: async () => secretOf('1234') });
+  const withPin = { t: 2, pins: { tpm2: [{ pcr_ids: '7' }, { with_pin: true }] } };
   const patient = rightPatient(t, ward);
+  patient.options('data', 'luks,headless,nofail');
+  patient.write('etc/volumes/data.jwe', await pin('sss', withPin, KEY));
+  t.strictSame(await codes(t, patient), []);
+  const { publicKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
+  patient.write('policy.pem', publicKey.export({ type: 'spki', format: 'pem' }).toString());
+  // Signed for the phase in which the volume is opened, and so for no later one.
+  const signed = { pcr_ids: '', public_key: `${patient.folder}/policy.pem` };
+  patient.write('etc/volumes/data.jwe', await ward.seal('tpm2', signed, KEY));
+  t.strictSame(await codes(t, patient), []);
+});
+
+t.test('a credential of systemd’s needs no network', async (t) => {
+  const patient = new Patient(t, ward.tpm.tcti);
+  const sealed = await fetchLuksKey(['seal', 'systemd-creds', '{"with-key":"host"}'], KEY);
+  patient.volume('data', ward.image, sealed.stdout, 'luks,headless,nofail');
   patient.unit(
-    'shop.service',
-    `[Service]
-LoadCredential=token:/run/fetch-luks-key/default.sock
-ExecStartPre=/usr/bin/test -s %d/token
-ExecStart=/bin/true
-`,
+    'late-network.service',
+    '[Unit]\nBefore=network-online.target\n[Service]\nExecStart=/bin/true\n',
   );
-  t.strictSame(await codes(t, patient), ['holds-up-boot', 'may-prompt']);
+  patient.enable('late-network.service', 'network-online.target');
+  t.strictSame(await codes(t, patient), []);
+});
+
+t.test('what enroll has made', async (t) => {
+  const patient = new Patient(t, ward.tpm.tcti);
+  await enrolls(patient, ward);
+  patient.options('data', 'luks,headless,nofail');
+  t.strictSame(await codes(t, patient), []);
+});
+
+t.test('a service that credential install has told to ask for its secret', async (t) => {
+  const patient = new Patient(t, ward.tpm.tcti);
+  patient.service('shop.service', 'token', ward.byTpm);
+  // An instance is asked for by its own name, and a template not at all.
+  patient.service('shop@.service', 'token', ward.byTpm);
+  t.strictSame(await codes(t, patient), []);
 });
 
 t.test('drop-ins that change no order', async (t) => {

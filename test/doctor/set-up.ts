@@ -10,6 +10,8 @@ export interface Ward {
   readonly tpm: Swtpm;
   /** Passphrase in keyslot 0, `KEY` in keyslot 1, no token. */
   readonly image: Image;
+  /** For files, and for locks. */
+  readonly folder: string;
   /** `KEY`, sealed to PCR 7 of this TPM. */
   readonly byTpm: string;
   seal: ReturnType<typeof sealerWith>;
@@ -35,7 +37,13 @@ export async function openWard(): Promise<Ward> {
   tpm.extend(7);
   const folder = t.testdir();
   const seal = sealerWith(tpm.tcti, folder);
-  return { tpm, image: enrolledImage(folder), seal, byTpm: await seal('tpm2', { pcr_ids: '7' }, KEY) };
+  return {
+    tpm,
+    folder,
+    image: enrolledImage(folder),
+    seal,
+    byTpm: await seal('tpm2', { pcr_ids: '7' }, KEY),
+  };
 }
 
 export function rightPatient(t: Test, ward: Ward): Patient {

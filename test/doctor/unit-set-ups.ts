@@ -4,6 +4,7 @@ import type { SetUp } from './set-up.ts';
 
 const SOCKET = 'fetch-luks-key@.socket';
 const SERVICE = 'fetch-luks-key@.service';
+const DROP_IN = 'shop.service.d/50-fetch-luks-key-token.conf';
 
 const without = (line: string) => (text: string) => text.replace(`${line}\n`, '');
 /** As most sockets are. */
@@ -161,21 +162,66 @@ export const unitSetUps: readonly SetUp[] = [
     title: 'a service takes its credential from our socket, and starts without it too',
     finds: 'credential-may-be-empty',
     says: /^shop\.service: .* credential token /,
-    breaks: (patient) =>
-      patient.unit(
-        'shop.service',
-        '[Service]\nLoadCredential=token:/run/fetch-luks-key/default.sock\nExecStart=/bin/true\n',
-      ),
+    breaks(patient, { byTpm }) {
+      patient.service('shop.service', 'token', byTpm);
+      patient.changed(DROP_IN, (text) => text.replace(/^ExecStartPre=.*$/m, ''));
+    },
   },
   {
-    title: 'the same by a drop-in, tested for another credential',
+    title: 'the same, tested for another credential',
     finds: 'credential-may-be-empty',
-    breaks(patient) {
-      patient.unit(
-        'shop.service',
-        '[Service]\nExecStartPre=/usr/bin/test -s %d/other\nExecStart=/bin/true\n',
-      );
-      patient.dropIn('shop.service', '[Service]\nLoadCredential=token:/run/fetch-luks-key/default.sock\n');
+    breaks(patient, { byTpm }) {
+      patient.service('shop.service', 'token', byTpm);
+      patient.changed(DROP_IN, (text) => text.replace('-s %d/token', '-s %d/other'));
+    },
+  },
+  {
+    title: 'a service asks the socket of volumes for its credential',
+    finds: 'credential-refused',
+    says: /^shop\.service: \/run\/fetch-luks-key\/default\.sock is asked for its credential token, and refuses/,
+    breaks(patient, { byTpm }) {
+      patient.service('shop.service', 'token', byTpm);
+      patient.changed(DROP_IN, (text) => text.replace('/credentials/default.sock', '/default.sock'));
+    },
+  },
+  {
+    title: 'a service asks for a credential that nobody has sealed',
+    finds: 'credential-refused',
+    says: /^shop@one\.service: nothing is sealed .*no \S+shop@one\.service\/token\.jwe, no \S+shop@\.service\/token/,
+    breaks: (patient) => patient.service('shop@one.service', 'token', null),
+  },
+  {
+    title: 'a service asks where systemd has to authenticate what comes, and does not have it do so',
+    finds: 'credential-refused',
+    says: /encrypted\.sock is asked for its credential token, and refuses/,
+    breaks(patient, { byTpm }) {
+      patient.service('shop.service', 'token', byTpm);
+      patient.changed(DROP_IN, (text) => text.replace('/credentials/default.sock', '/encrypted.sock'));
+    },
+  },
+  {
+    title: 'the socket that services ask is not installed',
+    finds: 'socket-missing',
+    says: /^fetch-luks-key-credential@default\.socket: /,
+    breaks(patient, { byTpm }) {
+      patient.service('shop.service', 'token', byTpm);
+      patient.remove('units/fetch-luks-key-credential@.socket');
+    },
+  },
+  {
+    title: 'a service does not wait for the socket that it asks',
+    finds: 'credential-socket-late',
+    breaks(patient, { byTpm }) {
+      patient.service('shop.service', 'token', byTpm);
+      patient.changed(DROP_IN, (text) => text.replace(/^After=.*$/m, ''));
+    },
+  },
+  {
+    title: 'nothing starts the socket that a service asks',
+    finds: 'credential-socket-late',
+    breaks(patient, { byTpm }) {
+      patient.service('shop.service', 'token', byTpm);
+      patient.changed(DROP_IN, (text) => text.replace(/^Wants=.*$/m, ''));
     },
   },
   {

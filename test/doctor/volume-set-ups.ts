@@ -27,6 +27,12 @@ export const lineSetUps: readonly SetUp[] = [
     finds: 'name-too-long',
     breaks: (patient) => patient.line(`${'n'.repeat(79)} @FOLDER/data.img ${SOCKET} luks`),
   },
+  {
+    title: 'a name with a slash',
+    finds: 'configuration-wrong',
+    says: /volume name "a\/b"/,
+    breaks: (patient) => patient.line(`a/b @FOLDER/data.img ${SOCKET} luks`),
+  },
   ...[
     'keyfile-offset=4',
     'keyfile-size=32',

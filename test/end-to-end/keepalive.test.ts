@@ -20,10 +20,13 @@ t.test('who has opened its key stays armed, and no other', async (t) => {
   const server = await startKeyServer(t);
   const nas = await machine(t, server, '--lease', '6s', '--boot-grace', '6s');
   t.ok(nas.proofs(), 'who seals a key has it');
+  const lastKeepAlive = async () =>
+    JSON.parse((await nas.tell(['status', '--json'], '')).toString()).servers[0]['last-keep-alive'];
   nas.forget();
   const silent = nas.keepalive();
   await pause(8000);
   t.equal(await statusOf(server), 'locked', 'without a proof the lease ends');
+  t.equal(await lastKeepAlive(), null, 'none has counted');
   silent.child.kill('SIGTERM');
   await server.command('allow', 'nas');
   t.ok(await nas.opens());
@@ -31,6 +34,7 @@ t.test('who has opened its key stays armed, and no other', async (t) => {
   const { child, lines } = nas.keepalive();
   await pause(10_000);
   t.equal(await statusOf(server), 'armed', 'with it the machine outlives its lease');
+  t.match(await lastKeepAlive(), /^\d{4}-.*Z$/);
   child.kill('SIGTERM');
   await until('it locks', async () => (await statusOf(server)) === 'locked');
   nas.keepalive();

@@ -3,7 +3,7 @@ import t from 'tap';
 import { fails } from '../support/command-line.ts';
 import { BY_STDIN, machineWith } from '../support/enrolled.ts';
 import { adopt, adoptWith, cryptenroll, lineIs, withKeyFile, writeLine } from '../support/foreign-keys.ts';
-import { clevisBind, opens, PASSPHRASE } from '../support/luks.ts';
+import { addKeyslot, clevisBind, killKeyslot, opens, PASSPHRASE } from '../support/luks.ts';
 import { startTang } from '../support/tang.ts';
 import { ownSwtpm } from '../support/tpm.ts';
 
@@ -120,6 +120,14 @@ t.test('key file: what does not go', async (t) => {
     4,
     /--replace would leave no keyslot that a person can open \(hint: first: fetch-luks-key recovery-key data\)/,
   );
+  addKeyslot(machine.image, 'of a random key, as far as one can see');
+  await isRefused(
+    'none that a person has',
+    ['--replace'],
+    4,
+    /--replace would leave no keyslot that a person/,
+  );
+  killKeyslot(machine.image, 1);
   const nobody = ['--replace', '--socket', `${machine.etc}/no.sock`];
   await isRefused(
     'no proof',

@@ -1,7 +1,7 @@
 import { execFileSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import t from 'tap';
-import { fails } from '../support/command-line.ts';
+import { fails, fetchLuksKey } from '../support/command-line.ts';
 import { machineWith } from '../support/enrolled.ts';
 import { adopt, adoptWith, commitments, lineIs } from '../support/foreign-keys.ts';
 import { addToken, clevisBind, clevisToken, dumpJson } from '../support/luks.ts';
@@ -93,6 +93,11 @@ t.test('clevis: unenroll takes back what adopt did; rotate leaves it to Clevis',
       /^data: its key is Clevis’ own \(hint: clevis luks regen/,
     );
   }
+  const places = ['--etc', machine.etc, '--crypttab', machine.crypttab];
+  t.match(await fetchLuksKey(['rotate', '--all', ...places]), {
+    status: 0,
+    stderr: /^note: data: its key is Clevis’ own, and stays: /,
+  });
   const undone = await machine.command('unenroll', [], '');
   t.equal(undone.status, 0, undone.stderr);
   t.equal(undone.stdout, 'unenrolled data: what opened it by itself before does so again\n');

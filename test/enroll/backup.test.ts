@@ -1,5 +1,6 @@
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { relative } from 'node:path';
 import t from 'tap';
 import { fetchLuksKey } from '../support/command-line.ts';
 import { machineWith } from '../support/enrolled.ts';
@@ -8,13 +9,31 @@ import { opens, overwrite, PASSPHRASE } from '../support/luks.ts';
 t.setTimeout(300_000);
 
 t.test('jose and tar open it, and the header in it opens the volume again', async (t) => {
-  const { etc, crypttab, image } = await machineWith(t);
+  const { etc, crypttab, image, configure } = await machineWith(t);
   mkdirSync(`${etc}/identity`, { recursive: true });
   writeFileSync(`${etc}/identity/home`, 'secret');
-  writeFileSync(`${etc}/config.yaml`, 'on-revoked: []\n');
+  for (const name of ['home.pem', 'client[1].key', 'client.crt']) writeFileSync(`${etc}/${name}`, name);
+  const pin = `sha256/${'A'.repeat(43)}`;
+  const client = { 'client-certificate': `${etc}/client.crt`, 'client-key': `${etc}//client[1].key` };
+  configure({
+    servers: { home: { url: 'https://127.0.0.1:1', pin, identity: `${etc}/./home.pem` } },
+    volumes: { web: { url: 'https://127.0.0.1:1/key', ...client } },
+  });
   const folder = t.testdir({ out: {} });
   const file = `${folder}/data.backup`;
-  const args = ['backup', 'data', file, '--etc', etc, '--crypttab', crypttab, '--passphrase-file', '-'];
+  // The folder as seen from here.
+  const relativeEtc = relative(process.cwd(), etc);
+  const args = [
+    'backup',
+    'data',
+    file,
+    '--etc',
+    relativeEtc,
+    '--crypttab',
+    crypttab,
+    '--passphrase-file',
+    '-',
+  ];
   const { status, stderr } = await fetchLuksKey(args, 'a long one\n');
   t.equal(status, 0, stderr);
   t.equal(statSync(file).mode & 0o777, 0o600);
@@ -27,7 +46,8 @@ t.test('jose and tar open it, and the header in it opens the volume again', asyn
   const names = execFileSync('find', [out, '-type', 'f', '-printf', '%P\n']).toString();
   t.match(names, /^header\.img$/m);
   t.match(names, /\/config\.yaml$/m);
-  t.notMatch(names, /identity/, 'what this machine is known by stays on it');
+  t.notMatch(names, /identity|home\.pem|client\[1\]\.key/, 'what this machine is known by stays on it');
+  t.match(names, /\/client\.crt$/m);
   t.equal(readFileSync(`${out}/crypttab`, 'utf8'), readFileSync(crypttab, 'utf8'));
 
   overwrite(image.path, 0, Buffer.alloc(1024 * 1024));

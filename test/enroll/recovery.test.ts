@@ -72,6 +72,27 @@ t.test('locked by mistake: a handler that waits goes on by itself', async (t) =>
   t.ok(await waiting);
 });
 
+t.test('a header from before rotate: refused, until it is sealed anew', async (t) => {
+  const machine = await machineWith(t, { TPM2TOOLS_TCTI: (await ownSwtpm(t)).tcti });
+  const { path } = machine.image;
+  await wellDone(t, machine.command('enroll', ['--tpm2', ...BY_STDIN]));
+  const file = ['--header-backup-file', `${path}.header`];
+  execFileSync('cryptsetup', ['luksHeaderBackup', path, ...file]);
+  const old = await machine.ask('data');
+  await wellDone(t, machine.command('rotate', [], ''));
+  execFileSync('cryptsetup', ['luksHeaderRestore', '-q', path, ...file]);
+  t.notOk(await machine.opensBySocket());
+  const { status, stderr } = await machine.command('reseal', BY_STDIN);
+  t.equal(status, 0, stderr);
+  t.match(stderr, /^note: a new key takes its place, as (keyslot 2 is not|the sealed one does not open)/);
+  t.ok(await machine.opensBySocket());
+  t.ok(opens(path, old), 'until somebody removes it');
+  execFileSync('cryptsetup', ['token', 'remove', '--token-id', '0', path]);
+  execFileSync('cryptsetup', ['luksKillSlot', '-q', path, '1']);
+  t.notOk(opens(path, old));
+  t.ok(await machine.opensBySocket());
+});
+
 t.test('the passphrase is forgotten: the key that the socket gives adds another', async (t) => {
   const machine = await machineWith(t, { TPM2TOOLS_TCTI: (await ownSwtpm(t)).tcti });
   await wellDone(t, machine.command('enroll', ['--tpm2', '--yes', ...BY_STDIN]));

@@ -133,6 +133,27 @@ t.test('a key server: its old keys go with the keyslots', async (t) => {
   t.equal(machine.state(), 'keyslots 0 tokens none enrolled 0 unfinished no');
 });
 
+t.test('units that the first volume has enabled are the other’s to disable, once it is alone', async (t) => {
+  const machine = await machineWith(t);
+  await enrolled(t, machine, '--tang', tang.url);
+  const path = `${machine.etc}/enrolled/data.json`;
+  const [record] = JSON.parse(readFileSync(path, 'utf8'));
+  const units = (name: string, all: readonly string[]) =>
+    writeFileSync(
+      `${machine.etc}/enrolled/${name}.json`,
+      JSON.stringify([{ ...record, volume: name, units: all }]),
+    );
+  units('data', ['a.socket', 'b.target']);
+  units('other', ['a.socket']);
+  // What a power cut left while the file was being written.
+  writeFileSync(`${path}.0123456789abcdef.new`, '[');
+  const { status, stderr } = await machine.command('unenroll', BY_STDIN);
+  t.equal(status, 0, stderr);
+  t.match(JSON.parse(readFileSync(`${machine.etc}/enrolled/other.json`, 'utf8')), [
+    { volume: 'other', units: ['a.socket', 'b.target'] },
+  ]);
+});
+
 t.test('unenroll wipes nothing that is not its own, and not the last way in', async (t) => {
   const machine = await machineWith(t);
   fails(

@@ -73,8 +73,10 @@ function daemon(t: Test, { failingOrders = 0 } = {}) {
       },
       bootId: async () => 'b',
       leftProof: async () => null,
+      keptAlive() {},
     },
     leftProof: async () => null,
+    keptAlive: () => {},
     order(verdict: string) {
       if (failingOrders-- > 0) throw new AppError('unavailable', 'no room');
       seen.orders.push(verdict);

@@ -63,6 +63,18 @@ t.test('new contents in one go: mode, owner and link stay', async (t) => {
   t.throws(() => durableFiles.replace(join(folder, 'no', 'such'), Buffer.from('x')), { code: 'unavailable' });
 });
 
+t.test('what lies beside the file is somebody’s', async (t) => {
+  const file = join(folder, 'fstab');
+  writeFileSync(`${file}.new`, 'somebody’s own');
+  durableFiles.replace(file, Buffer.from('fresh'));
+  t.equal(readFileSync(file, 'utf8'), 'fresh');
+  t.equal(readFileSync(`${file}.new`, 'utf8'), 'somebody’s own');
+  t.strictSame(
+    readdirSync(folder).filter((name) => name.startsWith('fstab')),
+    ['fstab', 'fstab.new'],
+  );
+});
+
 t.test('no room: the old contents stay, and nothing beside them', async (t) => {
   const full = join(folder, 'full');
   mkdirSync(full);

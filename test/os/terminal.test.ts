@@ -10,7 +10,7 @@ const ASK = `
 import { confirm } from ${JSON.stringify(new URL('../../src/os/terminal.ts', import.meta.url).href)};
 const stop = new AbortController();
 for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => stop.abort());
-process.stdout.write(await confirm(['first', 'second'], 'Sure?', stop.signal).then(
+process.stdout.write(await confirm(['first', 'second'], 'Sure?', '', stop.signal).then(
   () => 'confirmed',
   ({ code, message }) => code + ': ' + message,
 ));

@@ -1,4 +1,5 @@
 import t, { type Test } from 'tap';
+import { enrolls } from '../doctor/enrolled-set-ups.ts';
 import { joins } from '../doctor/server-set-ups.ts';
 import { openWard, rightPatient } from '../doctor/set-up.ts';
 import { DEFAULT_PROGRAM } from '../support/activation.ts';
@@ -7,7 +8,9 @@ import { startKeyServer } from '../support/key-server.ts';
 import { addKeyslot, addToken, clevisToken, uuidOf } from '../support/luks.ts';
 import { KEY, type Patient } from '../support/patient.ts';
 import { run } from '../support/run.ts';
+import { sealerWith } from '../support/sealing.ts';
 import { startTang } from '../support/tang.ts';
+import { secretOf } from '../support/tpm.ts';
 
 const ward = await openWard();
 
@@ -42,8 +45,8 @@ t.test('a volume that the TPM opens cannot be revoked', async (t) => {
       revocable: false,
       because: `tpm2 (${image} token 0) opens it without a key server`,
       ways: [
-        { by: 'tpm2', where: `${image} token 0`, keyslots: [1], 'needs-person': false },
-        { by: 'passphrase', where: null, keyslots: [0], 'needs-person': true },
+        { by: 'tpm2', where: `${image} token 0`, keyslots: [1], 'needs-person': false, 'sealed-at': null },
+        { by: 'passphrase', where: null, keyslots: [0], 'needs-person': true, 'sealed-at': null },
       ],
       committed: [uuidOf(image)],
       'last-opened': null,
@@ -130,9 +133,46 @@ t.test('what one of systemd’s credentials opens is a way of its own, which nob
   t.equal(sealed.status, 0, sealed.stderr);
   patient.volume('data', ward.image, sealed.stdout);
   const { volumes } = await json(t, patient, '--probe');
-  t.equal(volumes[0].effective, 'systemd-creds (keyslot 1) or passphrase (keyslot 0)');
-  t.match(volumes[0].because, /^systemd-creds \(.* token 0\) opens it without a key server$/);
+  const by = 'systemd-creds (protected by host key on the same disk)';
+  t.equal(volumes[0].effective, `${by} (keyslot 1) or passphrase (keyslot 0)`);
+  t.match(
+    volumes[0].because,
+    /^systemd-creds \(protected by .*\) \(.* token 0\) opens it without a key server$/,
+  );
   t.strictSame(volumes[0].pins, [], 'only decrypting would tell');
+});
+
+t.test('when enroll has sealed it', async (t) => {
+  const patient = rightPatient(t, ward);
+  const before = Date.now();
+  await enrolls(patient, ward);
+  const { volumes } = await json(t, patient);
+  const atMs = Date.parse(volumes[0].ways[0]['sealed-at']);
+  t.ok(atMs >= before && atMs <= Date.now(), volumes[0].ways[0]['sealed-at']);
+  t.match((await status(patient)).stdout, /^ {2}sealed +tpm2: \S+ token 0, sealed 2\d{3}-\S+Z$/m);
+});
+
+t.test('a PIN is for a person to type', async (t) => {
+  const patient = rightPatient(t, ward);
+  patient.remove('crypttab');
+  const seal = sealerWith(ward.tpm.tcti, ward.folder, { newPin: async () => secretOf('1234') });
+  const pins = { t: 2, pins: { tpm2: [{ pcr_ids: '7' }, { with_pin: true }] } };
+  patient.volume('data', ward.image, await seal('sss', pins, KEY));
+  const { volumes } = await json(t, patient);
+  const by = '2 of {tpm2, tpm2 with a PIN}';
+  t.equal(volumes[0].effective, `${by} (keyslot 1) or passphrase (keyslot 0)`);
+  t.match(volumes[0].ways, [{ by, 'needs-person': true }, { by: 'passphrase' }]);
+  t.equal(volumes[0].because, 'the machine has no way of its own to open it');
+});
+
+t.test('a line that can be no volume keeps nothing from being told of the others', async (t) => {
+  const patient = rightPatient(t, ward);
+  patient.line(`a/b ${patient.folder}/data.img /run/fetch-luks-key/default.sock luks`);
+  patient.line(`${'n'.repeat(79)} ${patient.folder}/data.img /run/fetch-luks-key/default.sock luks`);
+  const { status: code, stdout, stderr } = await status(patient);
+  t.equal(code, 0, stderr);
+  t.match(stdout, /^data\n/);
+  t.match(stderr, /^note: \S+crypttab:2: "a\/b" can be no volume's name here\nnote: \S+crypttab:3: "n+" can/);
 });
 
 t.test('for people', async (t) => {

@@ -15,6 +15,8 @@ const KILL_AT = join(import.meta.dirname, 'kill-at.ts');
 export interface Life {
   readonly command: string;
   readonly args: readonly string[];
+  /** For it, and for the handler: TPM2TOOLS_TCTI. */
+  readonly environment?: Record<string, string>;
   /** More for the one that is killed, by which it fails in its last step: then it is killed while it undoes, too. */
   readonly failing?: readonly string[];
   /** What has been done before. */
@@ -30,7 +32,7 @@ export interface Life {
 
 /** Kills the command before each thing that it does, from the same disk each time. @returns how many there were */
 export async function killEverywhere(t: Test, life: Life): Promise<number> {
-  const machine = await machineWith(t, {}, SMALL);
+  const machine = await machineWith(t, life.environment ?? {}, SMALL);
   await life.before(machine);
   const disk = diskOf(t, machine);
   const points = await killedAt(machine, life, 0);
@@ -56,14 +58,15 @@ export async function killEverywhere(t: Test, life: Life): Promise<number> {
 }
 
 /** @param at 0 = not at all */
-async function killedAt(machine: Machine, { command, args, failing = [] }: Life, at: number) {
+async function killedAt(machine: Machine, life: Life, at: number) {
+  const { command, args, failing = [] } = life;
   const log = `${machine.image.path}.log`;
   rmSync(log, { force: true });
   const places = ['--etc', machine.etc, '--crypttab', machine.crypttab];
   const socket = takesSocket(command) ? ['--socket', machine.path] : [];
   const all = [command, 'data', ...places, ...socket, ...args, ...failing];
   const program = [NODE, '--import', KILL_AT, ...PROGRAM, ...all];
-  const environment = { KILL_AT: String(at), KILL_LOG: log };
+  const environment = { ...life.environment, KILL_AT: String(at), KILL_LOG: log };
   const { status } = await run(program, Buffer.from(PASSPHRASE), environment);
   return { status, reached: readFileSync(log, 'utf8').split('\n').slice(0, -1) };
 }

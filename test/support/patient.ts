@@ -6,12 +6,14 @@ import type { Test } from 'tap';
 import { Secret } from '../../src/base/secret.ts';
 import { check } from '../../src/cli/checking.ts';
 import { fromCheck } from '../../src/cli/doctor.ts';
+import { credentialAddress } from '../../src/credentials/address.ts';
+import { dropInFor, ownProcessSocket } from '../../src/credentials/drop-in.ts';
 import { credentialsBySystemd } from '../../src/creds/credentials.ts';
 import { diagnose } from '../../src/doctor/doctor.ts';
 import { type Finding, sorted } from '../../src/doctor/finding.ts';
 import { type DoctorWorld, gather } from '../../src/doctor/gather.ts';
 import { commitmentLine, commitTo } from '../../src/luks/commitment.ts';
-import { leftProof } from '../../src/os/alive-files.ts';
+import { lastKeptAliveMs, leftProof } from '../../src/os/alive-files.ts';
 import { bootId } from '../../src/os/boot-id.ts';
 import { files } from '../../src/os/files.ts';
 import { http } from '../../src/os/http.ts';
@@ -54,6 +56,8 @@ export class Patient {
       'fetch-luks-key-keepalive.service',
       'fetch-luks-key-act@.path',
       'fetch-luks-key-act@.service',
+      'fetch-luks-key-credential@.socket',
+      'fetch-luks-key-credential@.service',
     ]) {
       // The package is not installed where the tests run.
       this.unit(
@@ -124,6 +128,14 @@ export class Patient {
     return { path, keyFile: source.keyFile };
   }
 
+  /** A service with a secret of its own, as `seal` and `credential install` leave it. @param sealed null: there is none */
+  service(unit: string, credential: string, sealed: string | null): void {
+    this.unit(unit, '[Service]\nExecStart=/bin/true\n');
+    const { text, path } = dropInFor(credentialAddress(`${unit}/${credential}`), 'plain', ownProcessSocket);
+    this.unit(path.replace(/^.*\/(?=[^/]+\/[^/]+$)/, ''), text);
+    if (sealed !== null) this.write(`etc/credentials/${unit}/${credential}.jwe`, sealed);
+  }
+
   line(text: string): void {
     let before = '';
     try {
@@ -166,6 +178,7 @@ export class Patient {
       tpmLook: tpmLookByTools({ runner, memoryFiles, locks, files }, { tcti: this.tcti }),
       nowUnixMs: Date.now,
       parsec,
+      lastKeptAliveMs,
       serverWorld: {
         connector: serverConnector,
         bootId,

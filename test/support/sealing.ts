@@ -14,10 +14,14 @@ export function seal(pin: string, config: unknown, secret: string | Uint8Array):
 }
 
 /** The same with a TPM. @param lockFolder of this test's own */
-export function sealerWith(tcti: string, lockFolder: string): typeof seal {
+export function sealerWith(
+  tcti: string,
+  lockFolder: string,
+  overrides: Parameters<typeof sealContext>[0] = {},
+): typeof seal {
   const tpm = tpmByTools({ runner, memoryFiles, files, locks: locksIn(lockFolder) }, { tcti });
   return (pin, config, secret) =>
-    table.seal(pin, config, new Secret(Buffer.from(secret)), sealContext({ tpm }));
+    table.seal(pin, config, new Secret(Buffer.from(secret)), sealContext({ tpm, ...overrides }));
 }
 
 /** A sealed key of test/vectors. */

@@ -80,7 +80,11 @@ example:
     const { values, positionals } = parseCommandLine('revoke', args, options, ['NAME']);
     const [name = ''] = positionals;
     if (!values.yes) {
-      await world.confirm([`${name}: its keys are destroyed, for ever.`], `Revoke ${name}?`);
+      await world.confirm(
+        [`${name}: its keys are destroyed, for ever.`],
+        `Revoke ${name}?`,
+        'say --yes if you are sure',
+      );
     }
     return decide(world, values, { command: 'revoke', name });
   },

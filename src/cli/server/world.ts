@@ -33,7 +33,7 @@ export interface OperatorWorld extends OperatorSide {
   print(text: string): void;
   say(line: string): void;
   /** @throws AppError `refused` when there is no terminal, or the answer is no */
-  confirm(lines: readonly string[], question: string): Promise<void>;
+  confirm(lines: readonly string[], question: string, hint: string): Promise<void>;
 }
 
 export interface ServerCommand {
