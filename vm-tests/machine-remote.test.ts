@@ -55,7 +55,7 @@ rm /boot-test/invitation /boot-test/key
   });
   const joined = await stage.boot(joins);
   t.equal(joined.status, 0, 'joined and sealed', { output: joined.output });
-  t.match(joined.output, /our key +\/etc\/fetch-luks-key\/identity\/home, encrypted to the TPM/);
+  t.match(joined.output, /our key +\/etc\/fetch-luks-key\/identity\/home, protected by tpm2/);
 
   const volumes = [{ name: 'data', sealed: null }];
   const opens = machineWith(volumes, { ...guest, script: showMounted('/mnt/data') });
