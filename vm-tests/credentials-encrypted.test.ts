@@ -47,6 +47,11 @@ const SERVICES: Readonly<Record<string, GuestFile>> = {
 
 const SEALED = ['own', 'shared', 'template@', 'own-cut', 'own-killed', 'before', 'during', 'after', 'gone'];
 
+/** A process for all that takes a connection from its socket, writes a file to it, and is killed. */
+const WRITES_AND_DIES = `open(L, '+<&=', 3); accept(C, L); open(F, '<', $ARGV[0]); local $/; syswrite(C, <F>);
+sleep 1; kill('KILL', $$);
+`;
+
 const script = (url: string) => `pin='{"url": "${url}"}'
 seal() { fetch-luks-key seal --credential $1.service/${ID} --encrypted tang "$pin" -y 2>&1 | sed 's/^/sealed: /'; }
 for one in ${SEALED.join(' ')}; do printf 'open sesame' | seal $one; done
@@ -81,12 +86,12 @@ fake() {
   systemctl stop fetch-luks-key-encrypted.service; systemctl reset-failed; systemctl start ${SHARED[0]}
   printf '#!/bin/sh\n%s\n' "$1" > /usr/bin/fetch-luks-key; chmod 755 /usr/bin/fetch-luks-key
 }
-fake "exec socat ACCEPT-FD:3 SYSTEM:'cat /root/half; kill -KILL $PPID'"
+fake 'exec perl /root/writes-and-dies /root/half'
 try during.service
-fake "exec socat ACCEPT-FD:3 SYSTEM:'cat /root/credential; sleep 1; kill -KILL $PPID'"
+fake 'exec perl /root/writes-and-dies /root/credential'
 try after.service
 for one in killed tested; do
-  fake "exec socat ACCEPT-FD:3 SYSTEM:'kill -KILL $PPID'"
+  fake 'exec perl /root/writes-and-dies /dev/null'
   try unencrypted-$one.service
 done
 fake 'cat /root/half >&0; kill -KILL $$'
@@ -107,7 +112,11 @@ scenario('encrypted secrets of services', { container: bootContainer }, async (t
   const result = await stage.boot({
     ...plainGuest,
     enable: [TANG_UNIT],
-    files: { ...tang.files(0), ...Object.fromEntries(units) },
+    files: {
+      ...tang.files(0),
+      ...Object.fromEntries(units),
+      '/root/writes-and-dies': { content: WRITES_AND_DIES },
+    },
     script: script(tang.url),
     watchdogSeconds: 150,
   });

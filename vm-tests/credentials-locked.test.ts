@@ -34,7 +34,8 @@ const ALLOW = `${SHOW}cat /run/started 2>/dev/null; echo allowed
 ${tellKeyServer('allow nas')}
 systemctl reset-failed
 systemctl restart ${SERVICES.join('.service ')}.service; echo "restart: $?"
-sleep 1
+# systemd 252 asks once more for each command of a service.
+until [ "$(wc -l < /run/started)" = ${SERVICES.length} ]; do sleep 0.2; done
 ${SHOW}cat /run/started
 journalctl -b --no-pager -t fetch-luks-key -o cat
 `;

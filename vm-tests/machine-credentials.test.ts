@@ -40,7 +40,7 @@ fetch-luks-key join --name home </boot-test/invitation
 printf 'open sesame' | fetch-luks-key seal --credential web.service/password sss '${policy}'
 fetch-luks-key credential install web.service password
 systemctl enable --now web.service
-sleep 2
+until [ -s /run/started ]; do sleep 0.2; done
 ${STATE}`,
   });
   const joined = await stage.boot(joins);
@@ -51,7 +51,7 @@ ${STATE}`,
   const told = await listenToGuest(t);
   const script = `${STATE}${tellHost(told, 'refused')}
 until systemctl reset-failed web.service; systemctl restart web.service; do sleep 1; done
-sleep 2
+until [ -s /run/started ]; do sleep 0.2; done
 ${STATE}`;
   const locked = await beside(stage.boot(machineWith([], { ...guest, script }), joined), async (signal) => {
     await told.heard('refused', signal);
