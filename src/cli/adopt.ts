@@ -39,7 +39,7 @@ export interface Adoption {
 
 export const adoptCommand: Command = {
   name: 'adopt',
-  summary: 'take over what Clevis, systemd-cryptenroll or a key file opens',
+  summary: 'take over from Clevis, systemd-cryptenroll or a key file',
   help: `usage: fetch-luks-key adopt VOLUME [--tpm2] [--remote NAME]... [--tang URL]...
                             [--require K] [--replace] [OPTIONS]
 

@@ -30,7 +30,7 @@ type Values = ReturnType<typeof parseCommandLine<typeof options>>['values'];
 
 export const importCredentialCommand: Command = {
   name: 'import-credential',
-  summary: 'systemd’s encrypted credential into a sealed key, and back',
+  summary: "systemd's encrypted credential into a sealed key, and back",
   help: `usage: fetch-luks-key import-credential FILE PIN CONFIG [--name NAME]
                              [--credential UNIT/ID [--encrypted]] [-y]
                              [--json] [--etc DIR] > SEALED-KEY

@@ -76,7 +76,7 @@ async function overview(): Promise<string> {
   return `usage: fetch-luks-key COMMAND [OPTIONS]
 
 Opens the keys of encrypted volumes for systemd-cryptsetup: with the TPM, with
-Tang servers, with k of n of them, or from a URL.
+Tang servers and key servers, with k of n of them, or from a URL.
 
 ${all.map(({ name, summary }) => `  ${name.padEnd(17)} ${summary}`).join('\n')}
 
@@ -85,11 +85,8 @@ ${all.map(({ name, summary }) => `  ${name.padEnd(17)} ${summary}`).join('\n')}
 exit status: 0 ok, 1 bug, 2 usage, 3 configuration, 4 refused, 5 unavailable,
 6 integrity
 
-example, for a volume that /etc/crypttab has as
-"data UUID=... /run/fetch-luks-key/default.sock luks":
-  fetch-luks-key seal tpm2 '{}' < KEYFILE > /etc/fetch-luks-key/volumes/data.jwe
-  fetch-luks-key check
-  systemctl enable --now fetch-luks-key@default.socket
-  fetch-luks-key request data
+example, for the LUKS2 volume that /etc/crypttab calls data:
+  fetch-luks-key enroll data
+  fetch-luks-key doctor
 `;
 }

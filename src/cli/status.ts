@@ -7,7 +7,7 @@ const options = { ...placeOptions, probe: { type: 'boolean' }, json: { type: 'bo
 
 export const statusCommand: Command = {
   name: 'status',
-  summary: 'what opens each volume, whether it can be revoked, its servers',
+  summary: 'what opens each volume, whether it can be revoked, servers',
   help: `usage: fetch-luks-key status [VOLUME] [--probe] [--json] [--etc DIR]
                              [--crypttab FILE]
 
