@@ -29,7 +29,8 @@ export async function createKey(
   // Awaited here: `own` is wiped when this function ends.
   return await asMachine(app, caller, async (transaction, machine) => {
     const proven = isProof(stateOf(machine), proof);
-    const event = { type: 'register', kid, alive, proven, boot, from } as const;
+    const kept = (await transaction.keysOf(machine.id)).map((each) => each.kid);
+    const event = { type: 'register', kid, alive, kept, proven, boot, from } as const;
     const entry = { who: 'machine', what: 'create-key', key: kid, from, requestId };
     const step = await happen(transaction, machine, event, app.store.now(), entry);
     if (step.refusal !== null) return { ...step, value: null };

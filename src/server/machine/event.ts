@@ -23,12 +23,14 @@ export type MachineEvent =
   /**
    * A key was sealed.
    * @field alive hash of its alive proof, which only who has the key can make
+   * @field kept ids of the exchange keys that the machine has, those deleted softly too
    * @field proven whether it carried the alive proof of one of the machine's other keys
    */
   | (FromMachine & {
       readonly type: 'register';
       readonly kid: string;
       readonly alive: string;
+      readonly kept: readonly string[];
       readonly proven: boolean;
     })
   /** A key is to be deleted, softly. */

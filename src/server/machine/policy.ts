@@ -33,6 +33,8 @@ export const REPEAT_MS = 2 * MINUTE_MS;
 export const LONGEST_ANNOUNCEMENT_MS = 10 * MINUTE_MS;
 export const ANNOUNCEMENTS_PER_DAY = 4;
 export const DAY_MS = 24 * 60 * MINUTE_MS;
+/** Exchange keys of one machine, those deleted softly too: as many keyslots as two volumes have. */
+export const KEYS_PER_MACHINE = 64;
 /** Requests of one machine that wait for an approval; the oldest make room. */
 export const PENDING_REQUESTS = 16;
 /** Who has not asked again for so long no longer waits for an approval: a handler asks every few seconds. */

@@ -1,8 +1,13 @@
 import { randomBytes } from 'node:crypto';
+import { Readable } from 'node:stream';
 import t from 'tap';
+import { Secret } from '../../../src/base/secret.ts';
 import { importLine } from '../../../src/server/audit/export.ts';
 import { verifyAudit } from '../../../src/server/audit/verify.ts';
-import { onBoth, sqlitePlace } from '../store/backends.ts';
+import { KEYS_PER_MACHINE } from '../../../src/server/machine/policy.ts';
+import { writeBackup } from '../../../src/server/store/backup.ts';
+import { restoreBackup } from '../../../src/server/store/restore.ts';
+import { onBoth, openAt, sqlitePlace } from '../store/backends.ts';
 import { joinedMachine, startApp, TestMachine } from './machines.ts';
 
 const MINUTE = 60_000;
@@ -246,4 +251,19 @@ onBoth('a machine’s own words are recorded as its claim', async (t, place) => 
   t.match(JSON.parse(lines.at(-1) ?? ''), {
     record: { what: 'claim', outcome: 'acted', details: { text: 'suspended data' } },
   });
+});
+
+onBoth('a machine has at most 64 keys, and a backup takes it', async (t, place) => {
+  const server = await startApp(t, place);
+  const nas = await joinedMachine(server, 'nas');
+  for (let count = 1; count < KEYS_PER_MACHINE; count++) t.match(await nas.seal(), { kid: /./ });
+  t.match(await nas.seal(), { code: 'count-used' });
+  t.match(await nas.post(`/v1/keys/${nas.kid}`, undefined, 'DELETE'), { kid: nas.kid });
+  t.match(await nas.seal(), { code: 'count-used' }, 'one that can come back counts');
+  const passphrase = () => new Secret(Buffer.from('passphrase'));
+  const parts: Buffer[] = [];
+  await writeBackup(server.app.store, new Map(), passphrase(), async (part) => void parts.push(part));
+  const restored = await openAt(t, sqlitePlace(t));
+  await restoreBackup(restored, Readable.from(parts), passphrase(), (state) => state);
+  t.equal((await restored.snapshot((reader) => reader.machinesAfter('', 10))).length, 1);
 });

@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import t from 'tap';
 import type { Event } from '../../../src/server/machine/event.ts';
 import { afterTombstones } from '../../../src/server/machine/operator.ts';
-import { defaultPolicy, type Policy } from '../../../src/server/machine/policy.ts';
+import { defaultPolicy, KEYS_PER_MACHINE, type Policy } from '../../../src/server/machine/policy.ts';
 import { joined, type MachineState, statusAt } from '../../../src/server/machine/state.ts';
 import { transition } from '../../../src/server/machine/transition.ts';
 
@@ -17,6 +17,7 @@ const word = <T extends string>(...words: T[]) => fc.constantFrom(...words);
 const boot = word('a', 'b', 'c', 'd');
 const from = word('192.0.2.1', '198.51.100.7');
 const kid = word('k1', 'k2', 'k3', 'k4', 'k5', 'k6', 'k7', 'k8');
+const kept = fc.subarray(['k1', 'k2', 'k3', 'k4', 'k5', 'k6', 'k7', 'k8']);
 const withinMs = fc.nat({ max: 20 * MINUTE });
 /** Time only goes on; a server that was stopped has a lease clock that stood still, which is a step of 0. */
 const stepMs = fc.oneof(fc.constant(0), fc.nat({ max: 3 * MINUTE }), fc.nat({ max: 20 * MINUTE }));
@@ -39,7 +40,7 @@ const theft: fc.Arbitrary<Event> = fc.oneof(
   fc.record({ type: type('recover'), kid, requestId, boot: thiefsBoot, from }),
   fc.record({ type: type('keepalive'), proven: unproven, boot, from }),
   fc.record({ type: type('announce'), proven: unproven, withinMs, boot, from }),
-  fc.record({ type: type('register'), proven: unproven, kid, alive: fc.constant('own'), boot, from }),
+  fc.record({ type: type('register'), proven: unproven, kid, alive: fc.constant('own'), kept, boot, from }),
   fc.record({ type: type('delete-key'), from }),
 );
 
@@ -50,7 +51,7 @@ const anything: fc.Arbitrary<Event> = fc.oneof(
   theft,
   fc.record({ type: type('keepalive'), proven, boot, from }),
   fc.record({ type: type('announce'), proven, withinMs, boot, from }),
-  fc.record({ type: type('register'), kid, alive: fc.constant('h'), proven, boot, from }),
+  fc.record({ type: type('register'), kid, alive: fc.constant('h'), kept, proven, boot, from }),
   fc.record({ type: word('lock', 'rejoin', 'restore') }),
   fc.record({ type: type('allow'), confirmed: fc.boolean() }),
   fc.record({ type: type('allow'), confirmed: fc.constant(true) }),
@@ -76,7 +77,8 @@ function tell(run: Run, event: Event, wall: number): ReturnType<typeof transitio
 /** A machine that was alive at the moment from which on the lease clock counts. */
 function alive(): Run {
   const run = { state: joined(policy), leaseMs: 0 };
-  tell(run, { type: 'register', kid: 'k1', alive: 'h', proven: false, boot: 'a', from: '192.0.2.1' }, 0);
+  const first = { type: 'register', kid: 'k1', alive: 'h', kept: [], proven: false, boot: 'a' } as const;
+  tell(run, { ...first, from: '192.0.2.1' }, 0);
   tell(run, { type: 'keepalive', proven: true, boot: 'a', from: '192.0.2.1' }, 0);
   return run;
 }
@@ -289,6 +291,40 @@ t.test('a deadline is never a sum: at most the longest of its reasons from now',
       }
     }),
     RUNS,
+  );
+  t.pass();
+  t.end();
+});
+
+t.test('however many keys a machine makes, it has a bounded number, and the proof of each that is left', (t) => {
+  const step = fc.record({
+    stepMs: fc.nat({ max: LEASE }),
+    asks: fc.boolean(),
+    /** Of the keys that are left, so many of the oldest are destroyed. */
+    destroyed: fc.oneof(fc.constant(0), fc.nat({ max: 2 }), fc.nat({ max: 100 })),
+  });
+  fc.assert(
+    fc.property(fc.array(step, { minLength: 100, maxLength: 300 }), (steps) => {
+      const run = alive();
+      let kept = ['k1'];
+      const from = '192.0.2.1';
+      steps.forEach(({ stepMs, asks, destroyed }, index) => {
+        run.leaseMs += stepMs;
+        kept = kept.slice(destroyed);
+        const kid = `n${index}`;
+        // Later than its lease it comes back with its proof first.
+        tell(run, { type: 'keepalive', proven: true, boot: 'a', from }, 0);
+        const event = { type: 'register', kid, alive: 'h', kept, proven: true, boot: 'a', from } as const;
+        const refusal = tell(run, event, 0)?.refusal;
+        if (refusal !== (kept.length < KEYS_PER_MACHINE ? null : 'count-used')) throw new Error(`${refusal}`);
+        if (refusal === null) kept = [...kept, kid];
+        if (asks) tell(run, { type: 'recover', kid, requestId: 'r', boot: 'a', from }, 0);
+        const known = Object.keys(run.state.alive);
+        if (known.length > KEYS_PER_MACHINE) throw new Error(`${known.length} proofs`);
+        if (!kept.every((each) => known.includes(each))) throw new Error('the proof of a key that is left');
+      });
+    }),
+    { numRuns: 200 },
   );
   t.pass();
   t.end();

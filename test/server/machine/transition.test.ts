@@ -29,8 +29,8 @@ class Story {
     return this.last.refusal;
   }
 
-  seal(boot = 'a', kid = 'k1', proven = false) {
-    return this.tell({ type: 'register', kid, alive: 'hash', proven, boot, from: HOME });
+  seal(boot = 'a', kid = 'k1', proven = false, kept: readonly string[] = Object.keys(this.state.alive)) {
+    return this.tell({ type: 'register', kid, alive: 'hash', kept, proven, boot, from: HOME });
   }
   allow(confirmed = false) {
     return this.tell({ type: 'allow', confirmed });
@@ -373,5 +373,21 @@ t.test('a machine that was carried away learns that it is locked', (t) => {
   const late = sealed({ allowedFrom: [HOME] }).at(60);
   t.equal(late.alive('a', true, '198.51.100.7'), 'locked', 'and its late proof counts from home alone');
   t.equal(late.alive(), null);
+  t.end();
+});
+
+t.test('a machine has at most 64 keys; what is destroyed makes room', (t) => {
+  const story = sealed();
+  const kept = Array.from({ length: 64 }, (_, index) => `k${index + 1}`);
+  for (const kid of kept.slice(1)) t.equal(story.seal('a', kid, true), null, kid);
+  t.equal(story.seal('a', 'one more', true), 'count-used');
+  t.same(story.alerts, ['refused']);
+  t.equal(story.seal('a', 'one more', false), 'unknown', 'who proves nothing is told nothing of it');
+  story.recover('a', 'k1');
+  story.recover('a', 'k2');
+  t.equal(story.seal('a', 'one more', true, kept.slice(2)), null);
+  const { alive, session } = story.state;
+  t.same(Object.keys(alive), [...kept.slice(1), 'one more'], 'the oldest proof of a destroyed key makes room');
+  t.ok(session?.released, 'that keys were released is not forgotten with the last of them');
   t.end();
 });
