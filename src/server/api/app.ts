@@ -6,15 +6,12 @@ import type { Counters } from './counters.ts';
 import type { OwnKeys } from './own-keys.ts';
 import type { Upkeep } from './upkeep.ts';
 
+/** What a machine may say of itself. */
+export const claimKinds = ['acted', 'audit-head', 'tpm-protection-unavailable', 'journal-sealed'] as const;
+
 /** Something to be told to people: journal, webhooks. */
 export interface Alert {
-  readonly kind:
-    | AlertKind
-    | 'joined'
-    | 'acted'
-    | 'audit-head'
-    | 'tpm-protection-unavailable'
-    | 'journal-sealed';
+  readonly kind: AlertKind | 'joined' | (typeof claimKinds)[number];
   readonly machine: string;
   readonly from: string | null;
   readonly requestId: string;

@@ -13,7 +13,9 @@ export function digests(
   { after }: InferOutput<typeof auditDigests.request>,
 ): Promise<InferOutput<typeof auditDigests.response>> {
   return asMachine(app, caller, async (transaction, machine) => {
-    if (stateOf(machine).status === 'revoked') return refuseUnknown(machine);
+    if (stateOf(machine).status === 'revoked') {
+      return refuseUnknown(transaction, machine, caller, app.store.now(), null);
+    }
     const links = await transaction.linksAfter(after, limits.auditDigestsPage);
     return granted(machine, { digests: links.map(({ text }) => toBase64url(digestOf(text))) });
   });

@@ -6,7 +6,7 @@ import type { Policy } from '../machine/policy.ts';
 import { joined } from '../machine/state.ts';
 import type { Machine } from '../store/store.ts';
 import type { App, Caller } from './app.ts';
-import { happen, Refused } from './machine.ts';
+import { happen, Refused, stateOf } from './machine.ts';
 
 /** What an operator bound to an invitation. */
 export interface InvitationDetails {
@@ -41,6 +41,9 @@ export async function join(
     const { policy, rejoin } = invitation.details as unknown as InvitationDetails;
     const entry = { who: 'machine', what: 'join', machine: name, from, requestId };
     const known = await transaction.machine('name', name);
+    if (known !== null && stateOf(known).status === 'revoked') {
+      throw new Refused('revoked', `${name}: the machine is revoked`);
+    }
     if (rejoin && known !== null) {
       const { machine } = await happen(transaction, known, { type: 'rejoin' }, now, {
         ...entry,

@@ -44,7 +44,7 @@ export async function createKey(
 export async function getKey(app: App, caller: Caller, kid: string): Promise<KeyResponse> {
   return asMachine(app, caller, async (transaction, machine) => {
     const key = await transaction.key(kid);
-    if (!isIts(machine, key)) return refuseUnknown(machine);
+    if (!isIts(machine, key)) return refuseUnknown(transaction, machine, caller, app.store.now(), null);
     return granted(machine, { kid, key: JSON.parse(key.public) });
   });
 }
@@ -58,9 +58,9 @@ export async function deleteKey(
   const { from, requestId } = caller;
   return asMachine(app, caller, async (transaction, machine) => {
     const key = await transaction.key(kid);
-    if (!isIts(machine, key)) return refuseUnknown(machine);
     const now = app.store.now();
     const entry = { who: 'machine', what: 'delete-key', key: kid, from, requestId };
+    if (!isIts(machine, key)) return refuseUnknown(transaction, machine, caller, now, entry);
     const step = await happen(transaction, machine, { type: 'delete-key', from }, now, entry);
     if (step.refusal === null) await transaction.setDeleted(kid, now.leaseMs);
     return { ...step, value: { kid } };
@@ -82,13 +82,12 @@ export async function recover(
   using secret = await asMachine(app, caller, async (transaction, machine) => {
     const key = await transaction.key(kid);
     const entry = { who: 'machine', what: 'recover', key: kid, from, requestId };
+    const now = app.store.now();
     if (!isIts(machine, key) || key.curve !== blinded.curve.name) {
-      const refused = refuseUnknown(machine);
-      transaction.record({ ...entry, machine: machine.name, outcome: refused.refusal ?? 'unknown' });
-      return refused;
+      return refuseUnknown(transaction, machine, caller, now, entry);
     }
     const event = { type: 'recover', kid, requestId, boot, from } as const;
-    const step = await happen(transaction, machine, event, app.store.now(), entry);
+    const step = await happen(transaction, machine, event, now, entry);
     return { ...step, value: step.refusal === null ? await key.open() : null };
   });
   app.counters.releases++;

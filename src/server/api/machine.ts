@@ -62,10 +62,18 @@ export function granted<T>(machine: Machine, value: T): Granted<T> {
   return { machine, refusal: null, alerts: [], value };
 }
 
-/** Of another machine, deleted, or never there: told alike, and not before it is known that the machine may ask. */
-export function refuseUnknown(machine: Machine): Granted<never> {
-  const refusal = stateOf(machine).status === 'revoked' ? 'revoked' : 'unknown';
-  return { machine, refusal, alerts: ['refused'], value: null };
+/**
+ * Of another machine, deleted, or never there: told alike, and not before it is known that the machine may ask.
+ * @param entry its audit record; null for what is none unless somebody is told of it
+ */
+export async function refuseUnknown(
+  transaction: Transaction,
+  machine: Machine,
+  { from }: Pick<Caller, 'from'>,
+  now: Now,
+  entry: Parameters<typeof happen>[4],
+): Promise<Granted<never>> {
+  return { ...(await happen(transaction, machine, { type: 'stray', from }, now, entry)), value: null };
 }
 
 /**

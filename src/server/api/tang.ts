@@ -7,7 +7,7 @@ import { leaseLeftMs } from '../machine/state.ts';
 import type { ExchangeKey, Machine, Transaction } from '../store/store.ts';
 import type { App, Caller } from './app.ts';
 import { isProof } from './keepalive.ts';
-import { asMachineBy, type Granted, happen, Refused, refuseUnknown, stateOf } from './machine.ts';
+import { asMachineBy, type Granted, happen, Refused, stateOf } from './machine.ts';
 import { newRequestId, type Outgoing, refusedFor } from './serve.ts';
 import { type TangAdvertisement, tangAdvertisement } from './tang-invite.ts';
 
@@ -114,7 +114,7 @@ async function alive(app: App, who: Who, { id }: TangRoute, body: Buffer): Promi
 
 /** What anybody can ask who knows an address: it is told in the log, changes nothing, and calls nobody. */
 function unknownHere(machine: Machine): Granted<never> {
-  return { ...refuseUnknown(machine), alerts: [] };
+  return { machine, refusal: isRevoked(machine) ? 'revoked' : 'unknown', alerts: [], value: null };
 }
 
 function isRevoked(machine: Machine): boolean {

@@ -37,7 +37,11 @@ export type MachineEvent =
   | (Omit<FromMachine, 'boot'> & { readonly type: 'delete-key' })
   /** A Tang client is told what to seal a key with; whether it does, it never tells. */
   | (Omit<FromMachine, 'boot'> & { readonly type: 'advertise' })
-  | (FromMachine & { readonly type: 'announce'; readonly proven: boolean; readonly withinMs: number });
+  | (FromMachine & { readonly type: 'announce'; readonly proven: boolean; readonly withinMs: number })
+  /** It says something of itself. */
+  | (Omit<FromMachine, 'boot'> & { readonly type: 'claim' })
+  /** It asks for what is another's, deleted, or never was. */
+  | (Omit<FromMachine, 'boot'> & { readonly type: 'stray' });
 
 export type OperatorEvent =
   | { readonly type: 'lock' }

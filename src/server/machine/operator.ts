@@ -60,7 +60,8 @@ function allowed(state: MachineState, confirmed: boolean, now: Now): MachineStat
 
 /** Nothing is left that a mistake elsewhere could use. */
 export function revoked(state: MachineState): MachineState {
-  return { ...locked(state, 'operator'), status: 'revoked', alive: {}, session: null, deadlineMs: null };
+  const nothing = { alive: {}, session: null, deadlineMs: null, claims: null };
+  return { ...locked(state, 'operator'), ...nothing, status: 'revoked' };
 }
 
 function expecting(

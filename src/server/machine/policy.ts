@@ -41,3 +41,8 @@ export const PENDING_REQUESTS = 16;
 export const STILL_WAITS_MS = 2 * MINUTE_MS;
 /** The same refusal to the same address is told once in this time: a handler asks every few seconds. */
 export const TOLD_AGAIN_MS = 10 * MINUTE_MS;
+/** Refusals that are told in that time, of one machine: who has its identity could ask for ever else. */
+export const TOLD_AT_MOST = 16;
+/** What a machine may say of itself in an hour; and all in all once it is revoked. */
+export const CLAIMS_PER_HOUR = 16;
+export const HOUR_MS = 60 * MINUTE_MS;

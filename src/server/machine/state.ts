@@ -70,8 +70,10 @@ export interface MachineState {
   readonly seen: Seen | null;
   /** The newest of the server's own keys that the machine says it takes, `sha256/BASE64URL`; null before it said so. */
   readonly serverKey: string | null;
-  /** The last refusal that was told, on the lease clock. */
-  readonly told: { readonly refusal: string; readonly from: string; readonly atMs: number } | null;
+  /** Refusals that were told of late: what was refused to which address, and when. */
+  readonly told: readonly { readonly what: string; readonly atMs: number }[];
+  /** What the machine has said of itself since a moment: so many times. */
+  readonly claims: { readonly sinceMs: number; readonly count: number } | null;
 }
 
 /** A machine that has just joined: armed, with nothing to lose yet. */
@@ -93,7 +95,8 @@ export function joined(policy: Policy): MachineState {
     pending: [],
     seen: null,
     serverKey: null,
-    told: null,
+    told: [],
+    claims: null,
   };
 }
 

@@ -2,9 +2,10 @@ import { randomBytes } from 'node:crypto';
 import { Readable } from 'node:stream';
 import t from 'tap';
 import { Secret } from '../../../src/base/secret.ts';
+import { invitationHash } from '../../../src/server/api/join.ts';
 import { importLine } from '../../../src/server/audit/export.ts';
 import { verifyAudit } from '../../../src/server/audit/verify.ts';
-import { KEYS_PER_MACHINE } from '../../../src/server/machine/policy.ts';
+import { CLAIMS_PER_HOUR, defaultPolicy, KEYS_PER_MACHINE } from '../../../src/server/machine/policy.ts';
 import { writeBackup } from '../../../src/server/store/backup.ts';
 import { restoreBackup } from '../../../src/server/store/restore.ts';
 import { onBoth, openAt, sqlitePlace } from '../store/backends.ts';
@@ -34,7 +35,7 @@ onBoth('invited, joined, sealed, opened, revoked', async (t, place) => {
   t.match(await nas.seal(), { code: 'revoked' });
   t.same(
     server.alerts.map(({ kind }) => kind),
-    ['joined', 'revoked', 'refused', 'refused'],
+    ['joined', 'revoked', 'refused'],
   );
   const { lines } = await server.operate<'audit'>({ command: 'audit', after: 0 });
   const records = lines.map((line) => JSON.parse(line).record);
@@ -107,6 +108,23 @@ onBoth('a machine that joins again is locked until an operator has looked', asyn
   await server.operate({ command: 'allow', name: 'nas', fingerprint });
   t.match(await fresh.seal(), { kid: /./ });
   t.equal(await fresh.recover(), 'opened');
+});
+
+onBoth('a revoked machine never joins again, by no invitation', async (t, place) => {
+  const server = await startApp(t, place);
+  await joinedMachine(server, 'nas');
+  const invite = { command: 'invite', name: 'nas', policy: {}, rejoin: true } as const;
+  const { invitation } = await server.operate<'invite'>(invite);
+  await server.operate({ command: 'revoke', name: 'nas' });
+  t.match(await new TestMachine(server).join(invitation), { code: 'unknown' }, 'it is gone');
+  await t.rejects(server.operate(invite), { code: 'refused' });
+  // As a process would find it that knows of the revocation by its tombstones alone.
+  const hash = invitationHash(Buffer.from(invitation, 'base64url'));
+  const details = { policy: defaultPolicy, rejoin: true };
+  const expiresMs = server.app.store.now().leaseMs + MINUTE;
+  await server.app.store.transaction((tx) => tx.addInvitation({ hash, name: 'nas', expiresMs, details }));
+  t.match(await new TestMachine(server).join(invitation), { code: 'revoked' });
+  t.match(server.lines.at(-1), /POST \/v1\/join: revoked: nas: the machine is revoked/);
 });
 
 onBoth('who has the machine’s identity alone gets no proof of his own accepted', async (t, place) => {
@@ -267,3 +285,25 @@ onBoth('a machine has at most 64 keys, and a backup takes it', async (t, place) 
   await restoreBackup(restored, Readable.from(parts), passphrase(), (state) => state);
   t.equal((await restored.snapshot((reader) => reader.machinesAfter('', 10))).length, 1);
 });
+
+onBoth(
+  'a revoked machine that floods: its words are bounded, and so is what is told of it',
+  async (t, place) => {
+    const server = await startApp(t, place);
+    const nas = await joinedMachine(server, 'nas');
+    await server.operate({ command: 'revoke', name: 'nas' });
+    server.alerts.length = 0;
+    const before = (await server.app.store.snapshot((reader) => reader.auditHead())).seq;
+    const codes = [];
+    for (let count = 0; count < 50; count++)
+      codes.push((await nas.post('/v1/alerts', { kind: 'acted', text: `${count}` })).code);
+    for (let count = 0; count < 50; count++)
+      await nas.post(`/v1/keys/${randomBytes(32).toString('base64url')}`, undefined, 'GET');
+    t.same(codes.slice(0, CLAIMS_PER_HOUR), Array(CLAIMS_PER_HOUR).fill(undefined));
+    t.same(codes.slice(CLAIMS_PER_HOUR), Array(50 - CLAIMS_PER_HOUR).fill('revoked'));
+    const kinds = server.alerts.map(({ kind }) => kind);
+    t.same(kinds, [...Array(CLAIMS_PER_HOUR).fill('acted'), 'refused']);
+    const after = (await server.app.store.snapshot((reader) => reader.auditHead())).seq;
+    t.equal(after - before, CLAIMS_PER_HOUR + 1);
+  },
+);

@@ -387,7 +387,54 @@ t.test('a machine has at most 64 keys; what is destroyed makes room', (t) => {
   story.recover('a', 'k2');
   t.equal(story.seal('a', 'one more', true, kept.slice(2)), null);
   const { alive, session } = story.state;
-  t.same(Object.keys(alive), [...kept.slice(1), 'one more'], 'the oldest proof of a destroyed key makes room');
+  t.same(
+    Object.keys(alive),
+    [...kept.slice(1), 'one more'],
+    'the oldest proof of a destroyed key makes room',
+  );
   t.ok(session?.released, 'that keys were released is not forgotten with the last of them');
+  t.end();
+});
+
+t.test('a machine says 16 things of itself in an hour, and 16 at all once it is revoked', (t) => {
+  const story = sealed();
+  const claim = () => story.tell({ type: 'claim', from: '198.51.100.7' });
+  for (let count = 0; count < 16; count++) t.equal(claim(), null);
+  t.equal(claim(), 'count-used');
+  t.same(story.alerts, []);
+  t.equal(story.at(60).tell({ type: 'lock' }), null);
+  t.equal(claim(), null, 'an hour later, locked and elsewhere');
+  story.tell({ type: 'revoke' });
+  for (let count = 0; count < 16; count++) t.equal(claim(), null, 'what it did about that');
+  t.equal(story.at(1_000_000).seal(), 'revoked');
+  t.equal(claim(), 'revoked');
+  t.equal(story.status, 'revoked');
+  t.end();
+});
+
+t.test('of refusals one machine has 16 told in ten minutes, whatever it asks for', (t) => {
+  const story = sealed();
+  let told = 0;
+  for (let second = 0; second < 120; second++) {
+    story.at(second / 60).tell({ type: 'stray', from: `192.0.2.${second}` });
+    told += story.alerts?.length ?? 0;
+  }
+  t.equal(told, 16);
+  story.at(11).tell({ type: 'stray', from: HOME });
+  t.same(story.alerts, ['refused']);
+  t.end();
+});
+
+t.test('each request that waits for an approval is told, and no more than 16', (t) => {
+  const story = sealed({ approval: 'manual' });
+  const alerts = (boot: string, kid = 'k1') => {
+    t.equal(story.recover(boot, kid), 'approval-pending');
+    return story.alerts;
+  };
+  t.same(alerts('b'), ['approval-pending']);
+  t.same(alerts('b'), [], 'once');
+  t.same(alerts('b', 'k2'), ['approval-pending'], 'another key is another request');
+  for (let boot = 0; boot < 14; boot++) t.same(alerts(`x${boot}`), ['approval-pending']);
+  t.same(alerts('y'), []);
   t.end();
 });
