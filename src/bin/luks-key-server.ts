@@ -12,7 +12,7 @@ import { serviceManager } from '../os/notify.ts';
 import { askOperatorSocket } from '../os/operator-client.ts';
 import { random } from '../os/random.ts';
 import { print, readStandardInput, say } from '../os/standard-streams.ts';
-import { askPassphrase, confirm } from '../os/terminal.ts';
+import { askPassphrase, confirmName } from '../os/terminal.ts';
 import { Rounds } from '../server/alerts/rounds.ts';
 import type { App } from '../server/api/app.ts';
 import { AuditHeads } from '../server/api/audit-heads.ts';
@@ -109,7 +109,7 @@ const world: OperatorWorld = {
   nowMs: Date.now,
   print,
   say,
-  confirm: (lines, question) => confirm(lines, question, stop.signal),
+  confirmName: (lines, name, hint) => confirmName({ lines, name, hint }, stop.signal),
 };
 
 void main(process.argv.slice(2), world).then(exitNow);

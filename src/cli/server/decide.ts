@@ -59,15 +59,19 @@ example:
   },
 };
 
+/** What nobody can destroy from here. */
+const COPIES =
+  'copies of its keys may be in backups, whose files are to be destroyed, and in copies of the database, until master rotate';
+
 export const revokeCommand: ServerCommand = {
   name: 'revoke',
   summary: 'destroy the keys of a machine, for ever',
   help: `usage: luks-key-server revoke NAME [--yes]
 
-The machine's exchange keys are destroyed, and nothing brings them back but a
-copy: of the database, until 'master rotate' makes it useless, or a file that
-'backup' wrote before. Volumes that need this server open with their other keys
-alone.
+Has the machine's name typed once more, at the terminal. Its exchange keys are
+destroyed, and nothing brings them back but a copy: of the database, until
+'master rotate' makes it useless, or a file that 'backup' wrote before. Volumes
+that need this server open with their other keys alone.
 
   -y, --yes      do not ask for the name again
 ${socketHelp}
@@ -80,9 +84,12 @@ example:
     const { values, positionals } = parseCommandLine('revoke', args, options, ['NAME']);
     const [name = ''] = positionals;
     if (!values.yes) {
-      await world.confirm([`${name}: its keys are destroyed, for ever.`], `Revoke ${name}?`);
+      const lines = [`${name}: its keys are destroyed, for ever.`];
+      await world.confirmName(lines, name, 'a script says --yes');
     }
-    return decide(world, values, { command: 'revoke', name });
+    const status = await decide(world, values, { command: 'revoke', name });
+    world.say(COPIES);
+    return status;
   },
 };
 

@@ -32,10 +32,20 @@ export interface App {
   readonly upkeep: Upkeep;
 }
 
-/** Who asks. A machine is known by its key alone. */
+/** Who asks: anybody, as far as this tells. */
 export interface Caller {
   readonly from: string;
   readonly requestId: string;
-  /** SHA-256 of the client key's SubjectPublicKeyInfo; null when none was shown. */
-  readonly clientPin: Buffer | null;
+}
+
+/** Who has proved a key that is to become a machine's. */
+export interface Newcomer extends Caller {
+  /** SHA-256 of the client key's SubjectPublicKeyInfo. */
+  readonly newPin: Buffer;
+}
+
+/** Who has proved a key that may be a machine's: `asMachine` finds out, in the transaction that serves it. */
+export interface MachineCaller extends Caller {
+  /** SHA-256 of the client key's SubjectPublicKeyInfo: a machine is known by that alone. */
+  readonly machinePin: Buffer;
 }

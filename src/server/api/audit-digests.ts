@@ -3,13 +3,13 @@ import { toBase64url } from '../../base/bytes.ts';
 import { limits } from '../../base/limits.ts';
 import type { auditDigests } from '../../wire/machine.ts';
 import { digestOf } from '../audit/chain.ts';
-import type { App, Caller } from './app.ts';
+import type { App, MachineCaller } from './app.ts';
 import { asMachine, granted, refuseUnknown, stateOf } from './machine.ts';
 
 /** `POST /v1/audit/digests` @throws Refused */
 export function digests(
   app: App,
-  caller: Caller,
+  caller: MachineCaller,
   { after }: InferOutput<typeof auditDigests.request>,
 ): Promise<InferOutput<typeof auditDigests.response>> {
   return asMachine(app, caller, async (transaction, machine) => {

@@ -1,12 +1,12 @@
 import type { InferOutput } from 'valibot';
 import type * as wire from '../../wire/machine.ts';
-import type { App, Caller } from './app.ts';
+import type { App, MachineCaller } from './app.ts';
 import { asMachine, happen } from './machine.ts';
 
 /** `POST /v1/alerts`: the machine's own words, recorded as no more than that; none beyond its number. @throws Refused */
 export async function claim(
   app: App,
-  caller: Caller,
+  caller: MachineCaller,
   { kind, text }: InferOutput<typeof wire.alert.request>,
 ): Promise<InferOutput<typeof wire.alert.response>> {
   const { from, requestId } = caller;

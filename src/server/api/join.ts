@@ -5,7 +5,7 @@ import type * as wire from '../../wire/machine.ts';
 import type { Policy } from '../machine/policy.ts';
 import { joined } from '../machine/state.ts';
 import type { Machine } from '../store/store.ts';
-import type { App, Caller } from './app.ts';
+import type { App, Newcomer } from './app.ts';
 import { happen, Refused, stateOf } from './machine.ts';
 
 /** What an operator bound to an invitation. */
@@ -27,11 +27,10 @@ export function invitationHash(invitation: Uint8Array): Buffer {
  */
 export async function join(
   app: App,
-  caller: Caller,
+  caller: Newcomer,
   request: InferOutput<typeof wire.join.request>,
 ): Promise<InferOutput<typeof wire.join.response>> {
-  const { clientPin, from, requestId } = caller;
-  if (clientPin === null) throw new Refused('bad-request', 'no client certificate was shown');
+  const { newPin, from, requestId } = caller;
   const hash = invitationHash(fromBase64url(request.invitation) ?? new Uint8Array());
   const result = await app.store.transaction(async (transaction) => {
     const now = app.store.now();
@@ -49,12 +48,12 @@ export async function join(
         ...entry,
         what: 'rejoin',
       });
-      if (!(await transaction.replacePin(machine, clientPin))) throw taken(name);
+      if (!(await transaction.replacePin(machine, newPin))) throw taken(name);
       return { name, status: 'locked' as const };
     }
     const state = joined(policy) as unknown as Machine['state'];
     const id = app.random.bytes(16).toString('hex');
-    if (!(await transaction.addMachine({ id, name, pin: clientPin, state }))) throw taken(name);
+    if (!(await transaction.addMachine({ id, name, pin: newPin, state }))) throw taken(name);
     transaction.record({ ...entry, outcome: 'done' });
     return { name, status: 'armed' as const };
   });

@@ -9,7 +9,7 @@ import type {
   recover as recoverWire,
 } from '../../wire/machine.ts';
 import type { ExchangeKey, Machine } from '../store/store.ts';
-import type { App, Caller } from './app.ts';
+import type { App, MachineCaller } from './app.ts';
 import { isProof } from './keepalive.ts';
 import { asMachine, granted, happen, refuseUnknown, stateOf } from './machine.ts';
 
@@ -18,7 +18,7 @@ type KeyResponse = InferOutput<typeof createKeyWire.response>;
 /** `POST /v1/keys`: makes an exchange key for the machine that asks. @throws Refused */
 export async function createKey(
   app: App,
-  caller: Caller,
+  caller: MachineCaller,
   { crv, alive, boot, proof }: InferOutput<typeof createKeyWire.request>,
 ): Promise<KeyResponse> {
   const { point, secret } = generateExchangeKey(curves[crv]);
@@ -41,7 +41,7 @@ export async function createKey(
 }
 
 /** `GET /v1/keys/{kid}` @throws Refused */
-export async function getKey(app: App, caller: Caller, kid: string): Promise<KeyResponse> {
+export async function getKey(app: App, caller: MachineCaller, kid: string): Promise<KeyResponse> {
   return asMachine(app, caller, async (transaction, machine) => {
     const key = await transaction.key(kid);
     if (!isIts(machine, key)) return refuseUnknown(transaction, machine, caller, app.store.now(), null);
@@ -52,7 +52,7 @@ export async function getKey(app: App, caller: Caller, kid: string): Promise<Key
 /** `DELETE /v1/keys/{kid}`: destroyed after 7 days, until then an operator can bring it back. @throws Refused */
 export async function deleteKey(
   app: App,
-  caller: Caller,
+  caller: MachineCaller,
   kid: string,
 ): Promise<InferOutput<typeof deleteKeyWire.response>> {
   const { from, requestId } = caller;
@@ -73,7 +73,7 @@ export async function deleteKey(
  */
 export async function recover(
   app: App,
-  caller: Caller,
+  caller: MachineCaller,
   kid: string,
   { point, boot }: InferOutput<typeof recoverWire.request>,
 ): Promise<InferOutput<typeof recoverWire.response>> {

@@ -4,7 +4,7 @@ import type { AlertKind, Event } from '../machine/event.ts';
 import type { MachineState } from '../machine/state.ts';
 import { transition } from '../machine/transition.ts';
 import type { Machine, Transaction } from '../store/store.ts';
-import type { App, Caller } from './app.ts';
+import type { App, Caller, MachineCaller } from './app.ts';
 
 /** A request that is not granted. Whoever asked is told the code; the message is for the log. */
 export class Refused extends Error {
@@ -69,7 +69,7 @@ export function granted<T>(machine: Machine, value: T): Granted<T> {
 export async function refuseUnknown(
   transaction: Transaction,
   machine: Machine,
-  { from }: Pick<Caller, 'from'>,
+  { from }: Caller,
   now: Now,
   entry: Parameters<typeof happen>[4],
 ): Promise<Granted<never>> {
@@ -82,12 +82,10 @@ export async function refuseUnknown(
  */
 export async function asMachine<T>(
   app: App,
-  caller: Caller,
+  caller: MachineCaller,
   work: (transaction: Transaction, machine: Machine) => Promise<Granted<T>>,
 ): Promise<T> {
-  const { clientPin } = caller;
-  if (clientPin === null) throw new Refused('unknown', 'no client certificate was shown');
-  return await asMachineBy('pin', clientPin, app, caller, work);
+  return await asMachineBy('pin', caller.machinePin, app, caller, work);
 }
 
 /** The same for one that is known by something else than its key. @throws Refused */
@@ -95,7 +93,7 @@ export async function asMachineBy<T>(
   by: 'pin' | 'tang',
   name: string | Uint8Array,
   app: App,
-  { from, requestId }: Pick<Caller, 'from' | 'requestId'>,
+  { from, requestId }: Caller,
   work: (transaction: Transaction, machine: Machine) => Promise<Granted<T>>,
 ): Promise<T> {
   const result = await app.store.transaction(async (transaction) => {

@@ -2,9 +2,9 @@ import { AppError } from '../../base/errors.ts';
 import type { Logger, Random } from '../../base/ports.ts';
 import { printable } from '../../base/printable.ts';
 import { type RefusalCode, refusalStatus } from '../../wire/refusal.ts';
-import type { App } from './app.ts';
+import type { App, Caller } from './app.ts';
 import { Refused } from './machine.ts';
-import { routeFor } from './routes.ts';
+import { type Route, routeFor } from './routes.ts';
 
 /** One request as the listener hands it over. */
 export interface Incoming {
@@ -43,12 +43,29 @@ export async function serve(app: App, incoming: Incoming, log: Logger): Promise<
   const requestId = newRequestId(app.random);
   try {
     const { route, kid } = routeFor(method, path);
-    const answer = await route.handle(app, { from, requestId, clientPin }, kid, body, signal);
+    const answer = await asked(route, { from, requestId }, clientPin)(app, kid, body, signal);
     if (route.answers === 'json') return { status: 200, json: answer };
     return { status: 200, events: answer as AsyncIterable<unknown> };
   } catch (thrown) {
     return refusedFor(app, thrown, `${from} ${method} ${printable(path)}`, requestId, log);
   }
+}
+
+type Answering = (app: App, kid: string, body: unknown, signal: AbortSignal) => Promise<unknown>;
+
+/**
+ * A route, asked by the principal that it takes: no handler is told of a key that it is not to be asked with.
+ * @param clientPin null: no key was shown
+ * @throws Refused
+ */
+function asked(route: Route, caller: Caller, clientPin: Buffer | null): Answering {
+  if (route.principal === 'none') return (app, ...rest) => route.handle(app, caller, ...rest);
+  if (route.principal === 'newcomer') {
+    if (clientPin === null) throw new Refused('bad-request', 'no client certificate was shown');
+    return (app, ...rest) => route.handle(app, { ...caller, newPin: clientPin }, ...rest);
+  }
+  if (clientPin === null) throw new Refused('unknown', 'no client certificate was shown');
+  return (app, ...rest) => route.handle(app, { ...caller, machinePin: clientPin }, ...rest);
 }
 
 /** @param thrown what kept a request from being answered */

@@ -59,10 +59,8 @@ export async function serveTang(app: App, incoming: TangIncoming, log: Logger): 
   }
 }
 
-type Who = Pick<Caller, 'from' | 'requestId'>;
-
 /** `GET /t/ID/adv[/THP]`: what a key is sealed with. With a thumbprint, only if that key signed it. @throws Refused */
-async function advertise(app: App, who: Who, { id, thumbprint }: TangRoute): Promise<unknown> {
+async function advertise(app: App, who: Caller, { id, thumbprint }: TangRoute): Promise<unknown> {
   const { from, requestId } = who;
   return await asMachineBy('tang', id, app, who, async (transaction, machine) => {
     const own = await tangKey(transaction, machine);
@@ -78,7 +76,7 @@ async function advertise(app: App, who: Who, { id, thumbprint }: TangRoute): Pro
  * `POST /t/ID/rec/KID`: the exchange. State and record are committed before the answer is even computed.
  * @throws Refused; AppError `bad-request`: a point off its curve
  */
-async function recover(app: App, who: Who, { id, thumbprint }: TangRoute, body: Buffer): Promise<unknown> {
+async function recover(app: App, who: Caller, { id, thumbprint }: TangRoute, body: Buffer): Promise<unknown> {
   const blinded = parseEcKey(jsonIn(body), (reason) => new AppError('bad-request', `body: ${reason}`));
   const { from, requestId } = who;
   using secret = await asMachineBy('tang', id, app, who, async (transaction, machine) => {
@@ -98,7 +96,7 @@ async function recover(app: App, who: Who, { id, thumbprint }: TangRoute, body: 
 }
 
 /** `POST /t/ID/alive`: the body is the second secret, which stands for the alive proof. @throws Refused */
-async function alive(app: App, who: Who, { id }: TangRoute, body: Buffer): Promise<unknown> {
+async function alive(app: App, who: Caller, { id }: TangRoute, body: Buffer): Promise<unknown> {
   const proof = body.toString('latin1').trim();
   const left = await asMachineBy('tang', id, app, who, async (transaction, machine) => {
     const state = stateOf(machine);

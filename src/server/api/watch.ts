@@ -2,7 +2,7 @@ import type { InferOutput } from 'valibot';
 import type * as wire from '../../wire/machine.ts';
 import { statusAt } from '../machine/state.ts';
 import type { Store } from '../store/store.ts';
-import type { App, Caller } from './app.ts';
+import type { App, MachineCaller } from './app.ts';
 import { asMachine, granted, stateOf } from './machine.ts';
 
 type Status = InferOutput<typeof wire.watchEvent>;
@@ -12,7 +12,11 @@ type Status = InferOutput<typeof wire.watchEvent>;
  * @param signal aborts when the machine has gone
  * @throws Refused to a stranger
  */
-export async function watch(app: App, caller: Caller, signal: AbortSignal): Promise<AsyncIterable<Status>> {
+export async function watch(
+  app: App,
+  caller: MachineCaller,
+  signal: AbortSignal,
+): Promise<AsyncIterable<Status>> {
   const id = await asMachine(app, caller, async (_, machine) => granted(machine, machine.id));
   return statuses(app.store, id, signal);
 }

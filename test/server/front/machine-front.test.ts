@@ -9,6 +9,7 @@ import { startRecovery } from '../../../src/exchange/recovery.ts';
 import { clock } from '../../../src/os/clock.ts';
 import { serveHttps } from '../../../src/os/https-server.ts';
 import { serverConnector } from '../../../src/os/server-connection.ts';
+import { routes } from '../../../src/server/api/routes.ts';
 import { machineFront } from '../../../src/server/front/machine-front.ts';
 import { ratesOf } from '../../../src/server/front/rates.ts';
 import { ask } from '../../../src/wire/ask.ts';
@@ -134,32 +135,40 @@ t.test('a renewed certificate is the same machine, another key under its name is
   t.equal(await get(selfSigned({})), 404);
 });
 
+/** For each route with a body, one that is in its form. */
+const bodies: Readonly<Record<string, object>> = {
+  '/v1/join': { invitation: 'A'.repeat(43) },
+  '/v1/keys': { crv: 'P-256', alive: 'A'.repeat(43), boot: BOOT },
+  '/v1/keys/{kid}/recover': { point: toJwk(generateEphemeral(curves['P-256']).point), boot: BOOT },
+  '/v1/keepalive': { boot: BOOT },
+  '/v1/expect': { boot: BOOT, proof: { kid: 'A'.repeat(43), proof: 'A'.repeat(43) }, 'within-ms': 1 },
+  '/v1/audit/digests': { after: 0 },
+  '/v1/alerts': { kind: 'acted', text: '' },
+};
+
 t.test('a stranger is told the same, whatever he asks for', async (t) => {
   const server = await start(t);
   const machine = await server.join('nas');
   const other = await server.join('other');
   const { kid } = await makeKey(await server.connect(machine));
-  const recover = JSON.stringify({ point: toJwk(generateEphemeral(curves['P-256']).point), boot: BOOT });
-  const asked: [path: string, json?: string][] = [
-    [`/v1/keys/${kid}`],
-    [`/v1/keys/${'A'.repeat(43)}`],
-    [`/v1/keys/${kid}/recover`, recover],
-    [`/v1/keys/${'A'.repeat(43)}/recover`, recover],
-    ['/v1/keepalive', JSON.stringify({ boot: BOOT })],
-    ['/v1/watch'],
-    ['/v1/operator', '{"command":"list","after":""}'],
-    ['/v1/join', JSON.stringify({ invitation: 'A'.repeat(43) })],
-    ['/nowhere'],
-    ['/'],
-  ];
+  const strangers = [undefined, selfSigned({})];
   const told = new Set<string>();
-  for (const [path, json] of asked) {
-    for (const identity of [undefined, selfSigned({})]) {
-      if (path === '/v1/join' && identity === undefined) continue;
-      const { status, body } = await raw(await server.connect(identity), path, json);
-      t.match(body['request-id'], /^[\w-]{12}$/);
-      told.add(JSON.stringify([status, { ...body, 'request-id': '' }]));
+  const asks = async (identity: Identity | undefined, method: string, path: string, json?: string) => {
+    const { status, body } = await raw(await server.connect(identity), path, json, method);
+    t.match(body['request-id'], /^[\w-]{12}$/, `${method} ${path}`);
+    told.add(JSON.stringify([status, { ...body, 'request-id': '' }]));
+  };
+  for (const { method, path, principal, request } of routes) {
+    if (principal === 'none') continue;
+    const json = request === null ? undefined : JSON.stringify(bodies[path]);
+    for (const identity of principal === 'newcomer' ? [selfSigned({})] : strangers) {
+      for (const id of path.includes('{kid}') ? [kid, 'A'.repeat(43)] : [''])
+        await asks(identity, method, path.replace('{kid}', id), json);
     }
+  }
+  for (const identity of strangers) {
+    await asks(identity, 'POST', '/v1/operator', '{"command":"list","after":""}');
+    for (const path of ['/nowhere', '/']) await asks(identity, 'GET', path);
   }
   // And a friend who asks for what is another's.
   const friend = await raw(await server.connect(other), `/v1/keys/${kid}`);
@@ -167,6 +176,16 @@ t.test('a stranger is told the same, whatever he asks for', async (t) => {
   t.same([...told], ['[404,{"code":"unknown","message":"not known here","request-id":""}]']);
   // That of the machine that made the key: it alone was granted something.
   await until(() => server.listener.connections === 1);
+});
+
+t.test('what anybody may ask is no machine’s business', async (t) => {
+  const server = await start(t);
+  const open = routes.filter(({ principal }) => principal === 'none').map(({ path }) => path);
+  t.same(open, ['/v1/identity']);
+  const { status, body } = await raw(await server.connect(), '/v1/identity');
+  t.same({ status, body }, { status: 200, body: { chain: [] } });
+  const joining = await raw(await server.connect(), '/v1/join', JSON.stringify(bodies['/v1/join']));
+  t.match(joining, { status: 400, body: { code: 'bad-request' } }, 'who shows no key has none to join with');
 });
 
 t.test('why is in the log alone, in one line, under the same id', async (t) => {
