@@ -197,6 +197,8 @@ export const limits = {
   serverIdleMs: 10 * 60_000,
   /** A watching machine hears at least this often, so that both sides notice a line that is cut. */
   serverHeartbeatMs: 30_000,
+  /** A lease that is about to end is looked at no more often, should its clock stand still. */
+  serverLeaseLookMs: 200,
   /** What a watching machine may leave unread: far more than all its events. */
   serverUnreadBytes: 16 * 1024,
   /** What is in flight at a stop is waited for no longer: systemd's own patience is 90 s. */

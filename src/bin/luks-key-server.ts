@@ -48,7 +48,7 @@ async function serve(options: ServeOptions): Promise<void> {
   const alerts = await startAlerts(options.webhooks, latestHead);
   const counters = noCounts();
   const upkeep = upkeepOf({ options, keys, masterKeys, store, alerts });
-  const app: App = { store, random, alert: alerts.tell, counters, keys, latestHead, upkeep };
+  const app: App = { store, random, clock, alert: alerts.tell, counters, keys, latestHead, upkeep };
   const rounds = new Rounds(app, clock, journal);
   const listeners = await startListeners(options, keys.current, { app, rounds, webhooks: alerts.webhooks });
   journal.info(`serving machines on port ${listeners.port} as ${keys.pin}`);

@@ -1,4 +1,4 @@
-import type { Random } from '../../base/ports.ts';
+import type { Clock, Random } from '../../base/ports.ts';
 import type { SignedHead } from '../audit/heads.ts';
 import type { AlertKind } from '../machine/event.ts';
 import type { Store } from '../store/store.ts';
@@ -23,6 +23,7 @@ export interface Alert {
 export interface App {
   readonly store: Store;
   readonly random: Random;
+  readonly clock: Clock;
   /** Told once what it is about is committed. Never throws, never waits. */
   alert(alert: Alert): void;
   readonly counters: Counters;

@@ -1,7 +1,7 @@
 import type { RefusalCode } from '../../wire/refusal.ts';
 import type { AuditEntry, Now } from '../audit/record.ts';
 import type { AlertKind, Event } from '../machine/event.ts';
-import type { MachineState } from '../machine/state.ts';
+import { type MachineState, statusAt } from '../machine/state.ts';
 import { transition } from '../machine/transition.ts';
 import type { Machine, Transaction } from '../store/store.ts';
 import type { App, Caller, MachineCaller } from './app.ts';
@@ -45,7 +45,8 @@ export async function happen(
   const changed: Machine = { ...machine, state: state as unknown as Machine['state'] };
   if (state.status === 'revoked' && before.status !== 'revoked') await transaction.revoke(changed);
   else await transaction.saveState(changed);
-  if (state.status !== before.status) await transaction.announce(changed);
+  const isNews = statusAt(state, now.leaseMs) !== statusAt(before, now.leaseMs);
+  if (isNews || state.status !== before.status) await transaction.announce(changed);
   const recorded = entry ?? (alerts.length > 0 ? { who: 'machine', what: event.type } : null);
   if (recorded !== null) {
     const outcome = refusal ?? alerts[0] ?? 'done';

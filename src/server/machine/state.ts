@@ -106,6 +106,12 @@ export function statusAt(state: MachineState, leaseMs: number): MachineState['st
   return state.status === 'armed' && isOver ? 'locked' : state.status;
 }
 
+/** When an armed machine is locked if nothing happens to it; null = never. */
+export function armedUntilMs({ status, deadlineMs, expected }: MachineState): number | null {
+  if (status !== 'armed' || deadlineMs === null) return null;
+  return expected !== null && expected.boots > 0 ? Math.max(deadlineMs, expected.untilMs) : deadlineMs;
+}
+
 /** Whether only a boot that is expected keeps the machine armed, if anything does. */
 export function hasLeaseEnded({ deadlineMs }: MachineState, leaseMs: number): boolean {
   return deadlineMs !== null && leaseMs >= deadlineMs;

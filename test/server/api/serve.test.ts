@@ -260,6 +260,44 @@ onBoth('watch tells each change, and ends with the last', async (t, place) => {
   t.match(await server.ask({ method: 'GET', path: '/v1/watch' }), { status: 404 });
 });
 
+// PostgreSQL's own clock has a say in the lease clock there; test/end-to-end/two-servers.test.ts waits for one.
+t.test('watch tells that a lease has ended, and that it goes on again', async (t) => {
+  const server = await startApp(t, sqlitePlace(t));
+  const nas = await joinedMachine(server, 'nas');
+  const outgoing = await server.ask({ method: 'GET', path: '/v1/watch', clientPin: nas.pin });
+  if (!('events' in outgoing)) throw new Error('no events');
+  const told: unknown[] = [];
+  const watching = (async () => {
+    for await (const { status } of outgoing.events as AsyncIterable<{ status: string }>) told.push(status);
+  })();
+  /** What is under way meanwhile comes to its end. */
+  const hears = async (...expected: string[]) => {
+    for (let turn = 0; told.length < expected.length && turn < 1000; turn++) await new Promise(setImmediate);
+    t.same(told, expected);
+  };
+  await hears('armed');
+  await server.pass(14 * MINUTE);
+  await nas.keepalive();
+  await server.pass(14 * MINUTE);
+  await hears('armed');
+  await server.pass(MINUTE);
+  await hears('armed', 'locked');
+  t.match(await nas.keepalive(), { 'lease-left-ms': 15 * MINUTE }, 'late, and with its proof');
+  await hears('armed', 'locked', 'armed');
+  await server.operate({ command: 'lock', name: 'nas' });
+  await hears('armed', 'locked', 'armed', 'locked');
+  await server.operate({ command: 'allow', name: 'nas' });
+  await server.operate({ command: 'expect', name: 'nas', boots: 1, 'within-ms': 30 * MINUTE });
+  await hears('armed', 'locked', 'armed', 'locked', 'armed');
+  await server.pass(29 * MINUTE);
+  await hears('armed', 'locked', 'armed', 'locked', 'armed');
+  await server.pass(MINUTE);
+  await hears('armed', 'locked', 'armed', 'locked', 'armed', 'locked');
+  await server.operate({ command: 'revoke', name: 'nas' });
+  await watching;
+  t.equal(told.at(-1), 'revoked');
+});
+
 onBoth('a machine’s own words are recorded as its claim', async (t, place) => {
   const server = await startApp(t, place);
   const nas = await joinedMachine(server, 'nas');

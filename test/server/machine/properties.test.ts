@@ -9,7 +9,7 @@ import {
   type Policy,
   TOLD_AT_MOST,
 } from '../../../src/server/machine/policy.ts';
-import { joined, type MachineState, statusAt } from '../../../src/server/machine/state.ts';
+import { armedUntilMs, joined, type MachineState, statusAt } from '../../../src/server/machine/state.ts';
 import { transition } from '../../../src/server/machine/transition.ts';
 
 const MINUTE = 60_000;
@@ -377,6 +377,26 @@ t.test('who has a machine’s identity has nobody told without end, revoked or n
       },
     ),
     { numRuns: 500 },
+  );
+  t.pass();
+  t.end();
+});
+
+t.test('when a machine will be locked is known beforehand, to the very instant', (t) => {
+  fc.assert(
+    fc.property(fc.array(fc.tuple(stepMs, anything), { maxLength: 40, size: 'max' }), (steps) => {
+      const run = alive();
+      for (const [step, event] of steps) {
+        run.leaseMs += step;
+        tell(run, event, 0);
+        if (statusAt(run.state, run.leaseMs) !== 'armed') continue;
+        const untilMs = armedUntilMs(run.state);
+        if (untilMs === null) throw new Error('never');
+        if (statusAt(run.state, untilMs - 1) !== 'armed') throw new Error('earlier');
+        if (statusAt(run.state, untilMs) !== 'locked') throw new Error('later');
+      }
+    }),
+    RUNS,
   );
   t.pass();
   t.end();
