@@ -209,6 +209,11 @@ export const limits = {
   /** Requests per address: a fleet behind one router. */
   serverRequestsPerSecondFromAddress: 200,
   serverRequestBurstFromAddress: 2_000,
+  /** Lines of the log about strangers of one address, and of all: 90 MiB a day at most. */
+  serverStrangerLinesPerSecond: 1,
+  serverStrangerLineBurst: 50,
+  serverStrangerLinesPerSecondOfAll: 5,
+  serverStrangerLineBurstOfAll: 500,
   /** Requests per machine: a boot with 32 volumes makes two for each. */
   serverRequestsPerSecondOfMachine: 5,
   serverRequestBurstOfMachine: 100,

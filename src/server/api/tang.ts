@@ -1,5 +1,4 @@
 import { AppError } from '../../base/errors.ts';
-import type { Logger } from '../../base/ports.ts';
 import { printable } from '../../base/printable.ts';
 import { answerTo } from '../../exchange/answer.ts';
 import { hasThumbprint, parseEcKey, toJwk } from '../../exchange/jwk.ts';
@@ -8,7 +7,7 @@ import type { ExchangeKey, Machine, Transaction } from '../store/store.ts';
 import type { App, Caller } from './app.ts';
 import { isProof } from './keepalive.ts';
 import { asMachineBy, type Granted, happen, Refused, stateOf } from './machine.ts';
-import { newRequestId, type Outgoing, refusedFor } from './serve.ts';
+import { newRequestId, type Outgoing, type RequestLog, refusedFor } from './serve.ts';
 import { type TangAdvertisement, tangAdvertisement } from './tang-invite.ts';
 
 /** One request as the Tang listener hands it over. */
@@ -38,7 +37,7 @@ export function tangRoute(target: string): TangRoute | null {
 }
 
 /** Answers as tangd(8) does, for one machine; what goes wrong is told as it is told to machines that have joined. */
-export async function serveTang(app: App, incoming: TangIncoming, log: Logger): Promise<Outgoing> {
+export async function serveTang(app: App, incoming: TangIncoming, log: RequestLog): Promise<Outgoing> {
   const { method, target, body, address: from } = incoming;
   const requestId = newRequestId(app.random);
   const who = { from, requestId };

@@ -47,7 +47,7 @@ export async function startApp(t: Test, place: Place) {
   const keys = { pin: PIN, next: null, chain: [], publicKeys: [] } as never as App['keys'];
   const app: App = { store, random, clock, alert, counters, keys, latestHead: () => null, upkeep };
   const note = (line: string) => void lines.push(line);
-  const log = { info: note, warning: note, error: note };
+  const log = { warning: note, error: note, stranger: note };
   return {
     app,
     alerts,

@@ -1,6 +1,7 @@
 import { hash, randomBytes } from 'node:crypto';
 import t, { type Test } from 'tap';
 import * as v from 'valibot';
+import { limits } from '../../../src/base/limits.ts';
 import type { ServerConnection } from '../../../src/base/server-connection.ts';
 import { generateEphemeral } from '../../../src/exchange/agreement.ts';
 import { curves } from '../../../src/exchange/curve.ts';
@@ -311,6 +312,29 @@ t.test('too many requests: refused, and told once', async (t) => {
   const [line, ...more] = server.lines.filter((one) => one.includes('too-many'));
   t.match(line, /^127\.0\.0\.1: too-many: too many requests of sha256\/[\w-]{43} \[[\w-]{12}\]$/);
   t.same(more, []);
+});
+
+t.test('a stranger does not fill the log', async (t) => {
+  const plenty = { perSecond: 1e6, burst: 1e6 };
+  const rates = ratesOf({ handshakes: plenty, fromAddress: plenty, ofMachine: plenty });
+  const { app } = await startApp(t, sqlitePlace(t));
+  const lines: string[] = [];
+  const note = (line: string) => void lines.push(line);
+  const log = { info: note, warning: note, error: note };
+  // A clock that stands still: nothing is given back.
+  const still = { nowMs: () => 0, sleep: clock.sleep };
+  const front = machineFront({ app, log, clock: still, rates });
+  const ask = async (address: string) => {
+    const peer = { kind: 'network', address, pinSha256: randomBytes(32) } as const;
+    const call = { method: 'GET', target: '/v1/watch', contentType: '', peer, signal };
+    return (await front.answer({ ...call, body: async () => Buffer.alloc(0) })).status;
+  };
+  for (let count = 0; count < 200; count++) t.equal(await ask('192.0.2.1'), 404);
+  t.equal(lines.length, limits.serverStrangerLineBurst + 1);
+  t.match(lines.at(-1), /^192\.0\.2\.1 GET \/v1\/watch: unknown: .*; and more of that, which is not told$/);
+  for (let count = 0; count < 600; count++) await ask(`198.51.100.${count % 256}`);
+  t.equal(lines.length, limits.serverStrangerLineBurstOfAll + 2, 'nor do many');
+  t.equal(app.counters.refusals.unknown, 800, 'all are counted');
 });
 
 t.test('too many connections: closed before a handshake, and told once', async (t) => {
