@@ -180,7 +180,7 @@ export const limits = {
   serverHeaderBytes: 4 * 1024,
   /** A request's body: a point is 250 bytes; the rest is for evidence with the log of a measured boot. */
   serverBodyBytes: 64 * 1024,
-  /** Connections of one listener: an idle one costs 73 KiB of memory, all of them 0.7 GiB. */
+  /** Connections of one listener: an idle one costs 115 KiB of memory, all of them 1.1 GiB. */
   serverConnections: 10_000,
   /** Of these, from one address: a fleet behind one router, and never all. */
   serverConnectionsPerAddress: 1_000,

@@ -7,7 +7,7 @@ import { machineLine } from './list.ts';
 import type { OperatorWorld, ServerCommand } from './world.ts';
 
 /** Asks, and shows the machine as it is now. */
-async function decide(
+export async function decide(
   world: OperatorWorld,
   values: { readonly socket: string; readonly json: boolean },
   request: OperatorRequest,
@@ -41,7 +41,8 @@ export const allowCommand: ServerCommand = {
   summary: 'arm a locked machine again',
   help: `usage: luks-key-server allow NAME [--fingerprint FINGERPRINT]
 
-Gives the machine a whole lease and its boots back.
+Gives the machine a whole lease and its boots back. A new client key comes from
+'luks-key-server invite NAME --rejoin'.
 
   --fingerprint FINGERPRINT  of the machine's client key, needed once for one that
                              joined again: as it is shown on the machine

@@ -1,3 +1,4 @@
+import type { Policy } from './policy.ts';
 import type { MachineState } from './state.ts';
 
 /** Why a machine gets nothing; it is told no more than this. */
@@ -49,6 +50,7 @@ export type OperatorEvent =
   | { readonly type: 'allow'; readonly confirmed: boolean }
   | { readonly type: 'revoke' }
   | { readonly type: 'expect'; readonly boots: number; readonly withinMs: number }
+  | { readonly type: 'policy'; readonly policy: Policy }
   | { readonly type: 'approve' | 'deny'; readonly requestId: string }
   /** A new client key was joined with an invitation for a machine that is known. */
   | { readonly type: 'rejoin' }

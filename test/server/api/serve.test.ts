@@ -2,7 +2,11 @@ import { randomBytes } from 'node:crypto';
 import { Readable } from 'node:stream';
 import t from 'tap';
 import { Secret } from '../../../src/base/secret.ts';
+import { generateEphemeral } from '../../../src/exchange/agreement.ts';
+import { curves } from '../../../src/exchange/curve.ts';
+import { toJwk } from '../../../src/exchange/jwk.ts';
 import { invitationHash } from '../../../src/server/api/join.ts';
+import type { PolicyChange } from '../../../src/server/api/policy-change.ts';
 import { importLine } from '../../../src/server/audit/export.ts';
 import { verifyAudit } from '../../../src/server/audit/verify.ts';
 import { CLAIMS_PER_HOUR, defaultPolicy, KEYS_PER_MACHINE } from '../../../src/server/machine/policy.ts';
@@ -345,3 +349,79 @@ onBoth(
     t.equal(after - before, CLAIMS_PER_HOUR + 1);
   },
 );
+
+onBoth('an operator changes the rules for a machine, and that is recorded', async (t, place) => {
+  const server = await startApp(t, place);
+  const nas = await joinedMachine(server, 'nas');
+  const change: PolicyChange = {
+    'lease-ms': 60 * MINUTE,
+    'allowed-from': ['198.51.100.0/24'],
+    approval: 'manual',
+  } as const;
+  const { machine } = await server.operate<'machine'>({ command: 'policy', name: 'nas', policy: change });
+  t.match(machine.policy, { ...change, 'boot-grace-ms': 15 * MINUTE, 'late-keepalive': 'rearm' });
+  t.equal(await nas.recover(), 'not-allowed-from');
+  nas.address = '198.51.100.7';
+  t.match(await nas.keepalive(), { 'lease-left-ms': 60 * MINUTE });
+  t.equal(await nas.recover(), 'approval-pending');
+  const records = (await server.operate<'audit'>({ command: 'audit', after: 0 })).lines.map(
+    (line) => JSON.parse(line).record,
+  );
+  t.match(
+    records.find(({ what }) => what === 'policy'),
+    {
+      who: 'operator',
+      machine: 'nas',
+      details: { 'lease-ms': 60 * MINUTE, 'allowed-from': '198.51.100.0/24' },
+    },
+  );
+  const rule = (name: string, policy: PolicyChange) => server.operate({ command: 'policy', name, policy });
+  await t.rejects(rule('nas', { 'allowed-from': ['x'] }), { code: 'usage' });
+  const again = { command: 'invite', name: 'nas', policy: { approval: 'auto' }, rejoin: true } as const;
+  await t.rejects(server.operate(again), { code: 'usage', message: /keeps its policy/ });
+  const clevis: PolicyChange = { 'allowed-from': ['192.0.2.0/24'] };
+  await server.operate({ command: 'invite-tang', name: 'old', policy: clevis });
+  await t.rejects(rule('old', { 'allowed-from': [] }), { code: 'usage', message: /Tang client/ });
+});
+
+onBoth('a key that a machine has deleted is brought back by an operator', async (t, place) => {
+  const server = await startApp(t, place);
+  const [nas, other] = [await joinedMachine(server, 'nas'), await joinedMachine(server, 'other')];
+  const undelete = (name: string, kid: string) =>
+    server.operate<'machine'>({ command: 'undelete', name, kid });
+  await t.rejects(undelete('nas', nas.kid), { code: 'usage', message: /no deleted key/ }, 'it is in use');
+  await nas.post(`/v1/keys/${nas.kid}`, undefined, 'DELETE');
+  t.equal(await nas.recover(), 'unknown');
+  const { machine } = await server.operate<'machine'>({ command: 'show', name: 'nas' });
+  t.match(machine, { keys: 0, 'deleted-keys': [{ kid: nas.kid }] });
+  await t.rejects(undelete('other', nas.kid), { code: 'usage' }, 'of another machine');
+  t.match((await undelete('nas', nas.kid)).machine, { keys: 1, 'deleted-keys': [] });
+  t.equal(await nas.recover(), 'opened');
+  const { lines } = await server.operate<'audit'>({ command: 'audit', after: 0 });
+  t.ok(lines.some((line) => /"what":"undelete".*"machine":"nas"/.test(line)));
+  await other.post(`/v1/keys/${other.kid}`, undefined, 'DELETE');
+  await server.operate({ command: 'revoke', name: 'other' });
+  await t.rejects(undelete('other', other.kid), { code: 'usage' }, 'what is destroyed stays so');
+});
+
+t.test('what was recorded is of no use later, in another boot, or to another machine', async (t) => {
+  const server = await startApp(t, sqlitePlace(t));
+  const [nas, eve] = [await joinedMachine(server, 'nas'), await joinedMachine(server, 'eve')];
+  const point = toJwk(generateEphemeral(curves['P-256']).point);
+  const recorded = { point, boot: nas.boot };
+  const replay = () => nas.post(`/v1/keys/${nas.kid}/recover`, recorded);
+  t.match(await replay(), { point: {} });
+  t.match(await replay(), { point: {} }, 'at once it is the same request');
+  t.match(await eve.post(`/v1/keys/${nas.kid}/recover`, recorded), { code: 'unknown' });
+  await server.pass(2 * MINUTE);
+  t.match(await replay(), { code: 'count-used' });
+  nas.boot = '0b';
+  t.equal(await nas.recover(), 'opened');
+  t.match(await replay(), { code: 'locked' }, 'a boot that is over is one too many');
+  const proof = { kid: nas.kid, proof: nas.secret.toString('base64url') };
+  t.match(await eve.post('/v1/keepalive', { boot: eve.boot, proof }), { 'lease-left-ms': 13 * MINUTE });
+  const announced = { boot: eve.boot, 'within-ms': MINUTE, proof };
+  t.match(await eve.post('/v1/expect', announced), { code: 'unknown' });
+  const key = { crv: 'P-256', alive: randomBytes(32).toString('base64url'), boot: eve.boot, proof };
+  t.match(await eve.post('/v1/keys', key), { code: 'unknown' });
+});

@@ -62,6 +62,13 @@ const anything: fc.Arbitrary<Event> = fc.oneof(
   fc.record({ type: type('allow'), confirmed: fc.boolean() }),
   fc.record({ type: type('allow'), confirmed: fc.constant(true) }),
   fc.record({ type: type('expect'), boots: fc.nat({ max: 3 }), withinMs }),
+  // No longer than `policy`, by which these properties measure.
+  fc.record({
+    type: type('policy'),
+    policy: fc
+      .record({ leaseMs: fc.integer({ min: 1, max: LEASE }), bootGraceMs: fc.nat({ max: GRACE }) })
+      .map((change) => ({ ...policy, ...change })),
+  }),
 );
 
 interface Run {

@@ -438,3 +438,25 @@ t.test('each request that waits for an approval is told, and no more than 16', (
   t.same(alerts('y'), []);
   t.end();
 });
+
+t.test('another policy: a shorter lease ends sooner, a longer one comes with the next proof', (t) => {
+  const story = sealed();
+  const rule = (change: Partial<Policy>) =>
+    story.tell({ type: 'policy', policy: { ...story.state.policy, ...change } });
+  rule({ leaseMs: 60 * MINUTE });
+  t.equal(story.at(15).status, 'locked', 'nothing is given that no proof has earned');
+  rule({ leaseMs: 0 });
+  t.equal(story.status, 'locked', 'nor does it arm one whose lease has ended');
+  t.equal(story.state.cause, 'lease');
+  story.allow();
+  t.equal(story.at(10_000).status, 'armed');
+  rule({ leaseMs: 30 * MINUTE });
+  t.equal(leaseLeftMs(story.state, story.minute * MINUTE), 30 * MINUTE);
+  rule({ leaseMs: MINUTE, bootGraceMs: 2 * MINUTE });
+  t.equal(leaseLeftMs(story.state, story.minute * MINUTE), 2 * MINUTE);
+  rule({ allowedFrom: ['198.51.100.0/24'] });
+  t.equal(story.alive(), 'not-allowed-from');
+  story.tell({ type: 'revoke' });
+  t.throws(() => rule({ leaseMs: 0 }), { code: 'refused' });
+  t.end();
+});
