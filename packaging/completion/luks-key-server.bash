@@ -14,7 +14,7 @@ _luks_key_server() {
   local begun=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]} command=${COMP_WORDS[1]-}
   COMPREPLY=()
   if ((COMP_CWORD == 1)); then
-    _luks_key_server_words 'serve invite list show lock allow revoke expect approve deny audit watch backup restore
+    _luks_key_server_words 'serve invite list show lock allow revoke policy undelete expect approve deny audit watch backup restore
       master identity doctor --help --version' "$begun"
     return
   fi
@@ -39,18 +39,22 @@ _luks_key_server() {
     ;;
   allow:-*) _luks_key_server_words '--fingerprint --socket --json --help' "$begun" ;;
   revoke:-*) _luks_key_server_words '--yes --socket --json --help' "$begun" ;;
+  policy:-*)
+    _luks_key_server_words '--lease --boot-grace --late-keepalive --self-expect --approval --from --socket --json
+      --help' "$begun"
+    ;;
   expect:-*) _luks_key_server_words '--within --boots --socket --json --help' "$begun" ;;
   audit:-*) _luks_key_server_words '--witness --socket --json --help' "$begun" ;;
   backup:-*) _luks_key_server_words '--passphrase-file --socket --json --help' "$begun" ;;
   restore:-*) _luks_key_server_words '--config --state --store --passphrase-file --json --help' "$begun" ;;
   identity:-*) _luks_key_server_words '--now --socket --json --help' "$begun" ;;
-  list:-* | show:-* | lock:-* | approve:-* | deny:-* | watch:-* | master:-* | doctor:-*)
+  list:-* | show:-* | lock:-* | undelete:-* | approve:-* | deny:-* | watch:-* | master:-* | doctor:-*)
     _luks_key_server_words '--socket --json --help' "$begun"
     ;;
   audit:*) ((COMP_CWORD > 2)) || _luks_key_server_words 'show verify export' "$begun" ;;
   identity:*) ((COMP_CWORD > 2)) || _luks_key_server_words 'show rotate' "$begun" ;;
   master:*) ((COMP_CWORD > 2)) || _luks_key_server_words 'rotate' "$begun" ;;
-  show:* | lock:* | allow:* | revoke:* | expect:* | approve:* | deny:*)
+  show:* | lock:* | allow:* | revoke:* | policy:* | undelete:* | expect:* | approve:* | deny:*)
     ((COMP_CWORD > 2)) || _luks_key_server_machines "$begun"
     ;;
   esac

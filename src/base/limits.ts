@@ -194,7 +194,7 @@ export const limits = {
   serverHeaderBytes: 4 * 1024,
   /** A request's body: a point is 250 bytes; the rest is for evidence with the log of a measured boot. */
   serverBodyBytes: 64 * 1024,
-  /** Connections of one listener: an idle one costs 73 KiB of memory, all of them 0.7 GiB. */
+  /** Connections of one listener: an idle one costs 115 KiB of memory, all of them 1.1 GiB. */
   serverConnections: 10_000,
   /** Of these, from one address: a fleet behind one router, and never all. */
   serverConnectionsPerAddress: 1_000,
@@ -211,6 +211,8 @@ export const limits = {
   serverIdleMs: 10 * 60_000,
   /** A watching machine hears at least this often, so that both sides notice a line that is cut. */
   serverHeartbeatMs: 30_000,
+  /** A lease that is about to end is looked at no more often, should its clock stand still. */
+  serverLeaseLookMs: 200,
   /** What a watching machine may leave unread: far more than all its events. */
   serverUnreadBytes: 16 * 1024,
   /** What is in flight at a stop is waited for no longer: systemd's own patience is 90 s. */
@@ -221,6 +223,11 @@ export const limits = {
   /** Requests per address: a fleet behind one router. */
   serverRequestsPerSecondFromAddress: 200,
   serverRequestBurstFromAddress: 2_000,
+  /** Lines of the log about strangers of one address, and of all: 90 MiB a day at most. */
+  serverStrangerLinesPerSecond: 1,
+  serverStrangerLineBurst: 50,
+  serverStrangerLinesPerSecondOfAll: 5,
+  serverStrangerLineBurstOfAll: 500,
   /** Requests per machine: a boot with 32 volumes makes two for each. */
   serverRequestsPerSecondOfMachine: 5,
   serverRequestBurstOfMachine: 100,

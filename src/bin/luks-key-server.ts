@@ -12,7 +12,7 @@ import { serviceManager } from '../os/notify.ts';
 import { askOperatorSocket } from '../os/operator-client.ts';
 import { random } from '../os/random.ts';
 import { print, readStandardInput, say } from '../os/standard-streams.ts';
-import { askPassphrase, confirm } from '../os/terminal.ts';
+import { askPassphrase, confirmName } from '../os/terminal.ts';
 import { Rounds } from '../server/alerts/rounds.ts';
 import type { App } from '../server/api/app.ts';
 import { AuditHeads } from '../server/api/audit-heads.ts';
@@ -48,7 +48,7 @@ async function serve(options: ServeOptions): Promise<void> {
   const alerts = await startAlerts(options.webhooks, latestHead);
   const counters = noCounts();
   const upkeep = upkeepOf({ options, keys, masterKeys, store, alerts });
-  const app: App = { store, random, alert: alerts.tell, counters, keys, latestHead, upkeep };
+  const app: App = { store, random, clock, alert: alerts.tell, counters, keys, latestHead, upkeep };
   const rounds = new Rounds(app, clock, journal);
   const listeners = await startListeners(options, keys.current, { app, rounds, webhooks: alerts.webhooks });
   journal.info(`serving machines on port ${listeners.port} as ${keys.pin}`);
@@ -109,7 +109,7 @@ const world: OperatorWorld = {
   nowMs: Date.now,
   print,
   say,
-  confirm: (lines, question, hint) => confirm(lines, question, hint, stop.signal),
+  confirmName: (lines, name, hint) => confirmName({ lines, name, hint }, stop.signal),
 };
 
 void main(process.argv.slice(2), world).then(exitNow);

@@ -45,6 +45,12 @@ export async function toNextKey(
       hint: `give every server ${NEXT} beside ${NAME}, and restart them; once it is done, make it the ${NAME}`,
     });
   }
+  const isShared = await store.database.snapshot(async ({ dialect }) => dialect === 'postgres');
+  if (isShared && given === undefined) {
+    throw new AppError('refused', `servers that share a database need the same ${NEXT} beforehand`, {
+      hint: `put it beside ${NAME} on every server, mode 0600, and restart them; once it is done, make it the ${NAME} on the others`,
+    });
+  }
   const path = `${state}/${NEXT}`;
   const next = (await keyIn(path)) ?? makeKey(path);
   const version = await rotateMaster(store, next);

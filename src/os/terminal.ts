@@ -26,15 +26,41 @@ export async function confirm(
   hint: string,
   signal: AbortSignal,
 ): Promise<void> {
+  const line = await answerTo({ lines, question, after: ' [yN] ', hint }, signal);
+  if (!/^\s*y(es)?\s*\n$/i.test(line)) throw new AppError('refused', 'the answer was no');
+}
+
+/**
+ * Asks for a name that is known, so that nobody goes on by a slip of the hand.
+ * @param hint for who has no terminal
+ * @throws AppError as `confirm`: `refused` for any other name
+ */
+export async function confirmName(
+  { lines, name, hint }: { readonly lines: readonly string[]; readonly name: string; readonly hint: string },
+  signal: AbortSignal,
+): Promise<void> {
+  const line = await answerTo({ lines, question: 'Type its name to go on:', after: ' ', hint }, signal);
+  if (line.trim() === name && line.endsWith('\n')) return;
+  throw new AppError('refused', `what was typed is not ${JSON.stringify(name)}: nothing was done`);
+}
+
+interface Question {
+  readonly lines: readonly string[];
+  readonly question: string;
+  readonly after: string;
+  readonly hint: string;
+}
+
+/** @returns the line with its end, if it had one @throws AppError as `confirm` */
+async function answerTo({ lines, question, after, hint }: Question, signal: AbortSignal): Promise<string> {
   const line = await atTerminal({ lines, hint }, async (terminal) => {
-    writeSync(terminal, `${lines.join('\n')}\n${question} [yN] `);
+    writeSync(terminal, `${lines.join('\n')}\n${question}${after}`);
     const typed = await readLine(terminal, signal);
     if (typed.at(-1) !== NEWLINE) writeSync(terminal, '\n');
     return typed;
   });
-  if (signal.aborted)
-    throw new AppError('stopped', `stopped before ${JSON.stringify(question)} was answered`);
-  if (!/^\s*y(es)?\s*\n$/i.test(line.toString())) throw new AppError('refused', 'the answer was no');
+  if (!signal.aborted) return line.toString();
+  throw new AppError('stopped', `stopped before ${JSON.stringify(question)} was answered`);
 }
 
 /**

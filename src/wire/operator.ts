@@ -1,6 +1,6 @@
 import * as v from 'valibot';
 import { type ErrorCode, exitStatusOf } from '../base/errors.ts';
-import { machineName, ms } from './field.ts';
+import { kid, machineName, ms } from './field.ts';
 
 /** What an operator may change of a machine's policy (docs/PROTOCOL.md); what is absent stays as it is. */
 export const policyChange = v.strictObject({
@@ -39,6 +39,9 @@ export const operatorRequest = v.variant('command', [
     boots: v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(100)),
     'within-ms': ms,
   }),
+  v.strictObject({ command: v.literal('policy'), name: machineName, policy: policyChange }),
+  /** Brings a key back that the machine has deleted. */
+  v.strictObject({ command: v.literal('undelete'), name: machineName, kid }),
   v.strictObject({ command: v.picklist(['approve', 'deny']), name: machineName, 'request-id': requestId }),
   v.strictObject({ command: v.literal('audit'), after: ms }),
   v.strictObject({ command: v.literal('heads'), after: ms }),
@@ -66,7 +69,10 @@ export interface MachineView {
   readonly 'lease-left-ms': number | null;
   readonly 'last-seen-ms': number | null;
   readonly 'last-seen-from': string | null;
+  /** Those in use. */
   readonly keys: number;
+  /** Those that the machine has deleted, and how long each can still be brought back. */
+  readonly 'deleted-keys': readonly { readonly kid: string; readonly 'left-ms': number }[];
   readonly pending: readonly {
     readonly id: string;
     readonly from: string;

@@ -17,6 +17,8 @@ export const KEY_SERVER: readonly string[] = [
 export interface KeyServerProcess {
   readonly url: string;
   readonly state: string;
+  /** Where its operators ask. */
+  readonly socket: string;
   /** Its journal, `<N>` included. */
   readonly journal: string[];
   /** Runs a command of luks-key-server against it. */
@@ -74,6 +76,7 @@ export async function startKeyServer(
   return {
     url,
     state,
+    socket,
     journal,
     command,
     async invite(name, ...more) {

@@ -7,7 +7,7 @@ import { machineLine } from './list.ts';
 import type { OperatorWorld, ServerCommand } from './world.ts';
 
 /** Asks, and shows the machine as it is now. */
-async function decide(
+export async function decide(
   world: OperatorWorld,
   values: { readonly socket: string; readonly json: boolean },
   request: OperatorRequest,
@@ -41,7 +41,8 @@ export const allowCommand: ServerCommand = {
   summary: 'arm a locked machine again',
   help: `usage: luks-key-server allow NAME [--fingerprint FINGERPRINT]
 
-Gives the machine a whole lease and its boots back.
+Gives the machine a whole lease and its boots back. A new client key comes from
+'luks-key-server invite NAME --rejoin'.
 
   --fingerprint FINGERPRINT  of the machine's client key, needed once for one that
                              joined again: as it is shown on the machine
@@ -59,15 +60,19 @@ example:
   },
 };
 
+/** What nobody can destroy from here. */
+const COPIES =
+  'copies of its keys may be in backups, whose files are to be destroyed, and in copies of the database, until master rotate';
+
 export const revokeCommand: ServerCommand = {
   name: 'revoke',
   summary: 'destroy the keys of a machine, for ever',
   help: `usage: luks-key-server revoke NAME [--yes]
 
-The machine's exchange keys are destroyed, and nothing brings them back but a
-copy: of the database, until 'master rotate' makes it useless, or a file that
-'backup' wrote before. Volumes that need this server open with their other keys
-alone.
+Has the machine's name typed once more, at the terminal. Its exchange keys are
+destroyed, and nothing brings them back but a copy: of the database, until
+'master rotate' makes it useless, or a file that 'backup' wrote before. Volumes
+that need this server open with their other keys alone.
 
   -y, --yes      do not ask for the name again
 ${socketHelp}
@@ -80,13 +85,12 @@ example:
     const { values, positionals } = parseCommandLine('revoke', args, options, ['NAME']);
     const [name = ''] = positionals;
     if (!values.yes) {
-      await world.confirm(
-        [`${name}: its keys are destroyed, for ever.`],
-        `Revoke ${name}?`,
-        'say --yes if you are sure',
-      );
+      const lines = [`${name}: its keys are destroyed, for ever.`];
+      await world.confirmName(lines, name, 'a script says --yes');
     }
-    return decide(world, values, { command: 'revoke', name });
+    const status = await decide(world, values, { command: 'revoke', name });
+    world.say(COPIES);
+    return status;
   },
 };
 

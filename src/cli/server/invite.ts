@@ -1,19 +1,9 @@
 import { AppError } from '../../base/errors.ts';
-import { parseDuration } from '../../config/quantity.ts';
-import type { OperatorRequest } from '../../wire/operator.ts';
 import { invitationLine } from '../invitation.ts';
 import { ask, socketHelp, socketOption } from './asking.ts';
 import { parseCommandLine } from './command-line.ts';
+import { type GivenPolicy, policyOf, policyOptions } from './policy-options.ts';
 import type { OperatorWorld, ServerCommand } from './world.ts';
-
-export const policyOptions = {
-  lease: { type: 'string' },
-  'boot-grace': { type: 'string' },
-  'late-keepalive': { type: 'string' },
-  'self-expect': { type: 'string' },
-  approval: { type: 'string' },
-  from: { type: 'string', multiple: true },
-} as const;
 
 export const inviteCommand: ServerCommand = {
   name: 'invite',
@@ -42,7 +32,8 @@ belongs inside the volume which it protects.
   --from CIDR              where the machine may ask from; repeatable; a Tang
                            client needs it
   --rejoin                 a new key for a machine that is known: it is locked
-                           until 'luks-key-server allow NAME --fingerprint …'
+                           until 'luks-key-server allow NAME --fingerprint …', and
+                           keeps its policy
 ${socketHelp}
 
 example:
@@ -68,7 +59,12 @@ example:
     const [name = ''] = positionals;
     const url = originOf(values.url);
     if (values.tang) return await inviteTang(world, name, url, values);
-    const request = { command: 'invite', name, policy: policyOf(values), rejoin: values.rejoin } as const;
+    const request = {
+      command: 'invite',
+      name,
+      policy: policyOf('invite', values),
+      rejoin: values.rejoin,
+    } as const;
     const answer = await ask<'invite'>(world, values.socket, request);
     const line = invitationLine(url, answer);
     const json = { name, line, 'expires-in-ms': answer['expires-in-ms'] };
@@ -81,13 +77,13 @@ async function inviteTang(
   world: OperatorWorld,
   name: string,
   origin: string,
-  values: Given & { readonly socket: string; readonly json: boolean; readonly rejoin: boolean },
+  values: GivenPolicy & { readonly socket: string; readonly json: boolean; readonly rejoin: boolean },
 ): Promise<number> {
   for (const option of ['boot-grace', 'self-expect', 'rejoin'] as const) {
     if (values[option] === undefined || values[option] === false) continue;
     throw new AppError('usage', `invite: --${option}: not with --tang`);
   }
-  const request = { command: 'invite-tang', name, policy: policyOf(values) } as const;
+  const request = { command: 'invite-tang', name, policy: policyOf('invite', values) } as const;
   const { path, thp, alive } = await ask<'invite-tang'>(world, values.socket, request);
   const url = `${origin}${path}`;
   world.print(
@@ -109,40 +105,4 @@ function originOf(text: string | undefined): string {
       hint: 'the address under which the machine reaches this server',
     },
   );
-}
-
-type Policy = Extract<OperatorRequest, { command: 'invite' }>['policy'];
-type Given = Readonly<
-  Partial<Record<Exclude<keyof typeof policyOptions, 'from'>, string>> & { from?: string[] }
->;
-
-/** @throws AppError `usage` */
-function policyOf(values: Given): Policy {
-  const duration = (name: 'lease' | 'boot-grace') => {
-    const text = values[name];
-    const ms = text === undefined ? undefined : parseDuration(text);
-    if (ms === null) throw wrong(name, 'a duration with its unit (90s, 15m, 2h), or 0', text);
-    return ms;
-  };
-  const choice = <const T extends string>(
-    name: keyof Omit<Given, 'from'>,
-    one: T,
-    other: T,
-  ): T | undefined => {
-    const text = values[name];
-    if (text === undefined || text === one || text === other) return text as T | undefined;
-    throw wrong(name, `${one} or ${other}`, text);
-  };
-  return {
-    'lease-ms': duration('lease'),
-    'boot-grace-ms': duration('boot-grace'),
-    'late-keepalive': choice('late-keepalive', 'rearm', 'lock'),
-    'self-expect': choice('self-expect', 'reboot', 'never'),
-    approval: choice('approval', 'auto', 'manual'),
-    'allowed-from': values.from,
-  };
-}
-
-function wrong(option: string, expected: string, got: string | undefined): AppError {
-  return new AppError('usage', `invite: --${option}: expected ${expected}, got ${JSON.stringify(got)}`);
 }

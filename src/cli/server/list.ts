@@ -54,6 +54,9 @@ example:
       `  late-keepalive  ${policy['late-keepalive']}, self-expect ${policy['self-expect']}`,
       `  approval        ${policy.approval}`,
       `  from            ${from.length === 0 ? 'anywhere' : from.join(', ')}`,
+      ...machine['deleted-keys'].map(
+        (key) => `  deleted key     ${key.kid}  destroyed in ${span(key['left-ms'])}`,
+      ),
     ];
     world.print(`${lines.join('\n')}\n`);
     return 0;

@@ -15,8 +15,10 @@ import { identityCommand } from './identity.ts';
 import { inviteCommand } from './invite.ts';
 import { listCommand, showCommand } from './list.ts';
 import { masterCommand } from './master.ts';
+import { policyCommand } from './policy.ts';
 import { restoreCommand } from './restore.ts';
 import { serveCommand } from './serve.ts';
+import { undeleteCommand } from './undelete.ts';
 import { watchCommand } from './watch.ts';
 import type { OperatorWorld, ServerCommand } from './world.ts';
 
@@ -28,6 +30,8 @@ const commands: readonly ServerCommand[] = [
   lockCommand,
   allowCommand,
   revokeCommand,
+  policyCommand,
+  undeleteCommand,
   expectCommand,
   approveCommand,
   denyCommand,

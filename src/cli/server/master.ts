@@ -13,8 +13,10 @@ database that were made before open no more once the old key is destroyed; what
 'backup' wrote needs no master key, and stays as it is.
 
 A key that the server made itself is replaced by a new one. One that comes as a
-credential needs the next beside it, 'master-key-next', on every server; once
-it is done, make that one the 'master-key'. What was cut off is taken up again.
+credential, or that servers on one PostgreSQL share, needs the next beside it,
+'master-key-next' (32 bytes in base64url), on every server, which is restarted;
+once it is done, make that one the 'master-key', where the server has not done
+so itself. What was cut off is taken up again.
 
 ${socketHelp}
 

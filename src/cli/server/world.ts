@@ -32,8 +32,8 @@ export interface OperatorWorld extends OperatorSide {
   askPassphrase(question: string, hint: string): Promise<Secret>;
   print(text: string): void;
   say(line: string): void;
-  /** @throws AppError `refused` when there is no terminal, or the answer is no */
-  confirm(lines: readonly string[], question: string, hint: string): Promise<void>;
+  /** Has a name typed again. @throws AppError `refused` when there is no terminal, or another name is typed */
+  confirmName(lines: readonly string[], name: string, hint: string): Promise<void>;
 }
 
 export interface ServerCommand {

@@ -2,7 +2,7 @@ import type { KeyObject } from 'node:crypto';
 import { AppError } from '../../base/errors.ts';
 import { limits } from '../../base/limits.ts';
 import type { Clock, Http, Logger, Random } from '../../base/ports.ts';
-import type { Alert, App } from '../api/app.ts';
+import { type Alert, type App, claimKinds } from '../api/app.ts';
 import { alertJson, signedHeaders } from './message.ts';
 
 export interface WebhookTarget {
@@ -33,7 +33,7 @@ interface Fault {
 
 /**
  * Tells one target of alerts, one after the other, each until it is taken. Nobody waits for it: of more than it may
- * keep, the oldest are dropped. What is still kept when the server stops is told by the log and the audit log alone.
+ * keep, the oldest are dropped, what machines say of themselves before what the server says. What is still kept when the server stops is told by the log and the audit log alone.
  */
 export class Webhook {
   readonly #target: WebhookTarget;
@@ -65,7 +65,8 @@ export class Webhook {
   push(alert: Alert): void {
     this.#queue.push({ alert, wallMs: this.#world.wallMs() });
     if (this.#queue.length > limits.serverWebhookAlerts) {
-      this.#queue.shift();
+      const claim = this.#queue.findIndex(({ alert }) => claimKinds.some((kind) => kind === alert.kind));
+      this.#queue.splice(Math.max(0, claim), 1);
       if (this.#unsaid === 0)
         this.#say('error', `${limits.serverWebhookAlerts} alerts wait: the oldest are dropped`);
       this.#unsaid++;

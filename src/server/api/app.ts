@@ -1,4 +1,4 @@
-import type { Random } from '../../base/ports.ts';
+import type { Clock, Random } from '../../base/ports.ts';
 import type { SignedHead } from '../audit/heads.ts';
 import type { AlertKind } from '../machine/event.ts';
 import type { Store } from '../store/store.ts';
@@ -6,15 +6,12 @@ import type { Counters } from './counters.ts';
 import type { OwnKeys } from './own-keys.ts';
 import type { Upkeep } from './upkeep.ts';
 
+/** What a machine may say of itself. */
+export const claimKinds = ['acted', 'audit-head', 'tpm-protection-unavailable', 'journal-sealed'] as const;
+
 /** Something to be told to people: journal, webhooks. */
 export interface Alert {
-  readonly kind:
-    | AlertKind
-    | 'joined'
-    | 'acted'
-    | 'audit-head'
-    | 'tpm-protection-unavailable'
-    | 'journal-sealed';
+  readonly kind: AlertKind | 'joined' | (typeof claimKinds)[number];
   readonly machine: string;
   readonly from: string | null;
   readonly requestId: string;
@@ -26,6 +23,7 @@ export interface Alert {
 export interface App {
   readonly store: Store;
   readonly random: Random;
+  readonly clock: Clock;
   /** Told once what it is about is committed. Never throws, never waits. */
   alert(alert: Alert): void;
   readonly counters: Counters;
@@ -35,10 +33,20 @@ export interface App {
   readonly upkeep: Upkeep;
 }
 
-/** Who asks. A machine is known by its key alone. */
+/** Who asks: anybody, as far as this tells. */
 export interface Caller {
   readonly from: string;
   readonly requestId: string;
-  /** SHA-256 of the client key's SubjectPublicKeyInfo; null when none was shown. */
-  readonly clientPin: Buffer | null;
+}
+
+/** Who has proved a key that is to become a machine's. */
+export interface Newcomer extends Caller {
+  /** SHA-256 of the client key's SubjectPublicKeyInfo. */
+  readonly newPin: Buffer;
+}
+
+/** Who has proved a key that may be a machine's: `asMachine` finds out, in the transaction that serves it. */
+export interface MachineCaller extends Caller {
+  /** SHA-256 of the client key's SubjectPublicKeyInfo: a machine is known by that alone. */
+  readonly machinePin: Buffer;
 }

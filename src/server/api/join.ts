@@ -5,8 +5,8 @@ import type * as wire from '../../wire/machine.ts';
 import type { Policy } from '../machine/policy.ts';
 import { joined } from '../machine/state.ts';
 import type { Machine } from '../store/store.ts';
-import type { App, Caller } from './app.ts';
-import { happen, Refused } from './machine.ts';
+import type { App, Newcomer } from './app.ts';
+import { happen, Refused, stateOf } from './machine.ts';
 
 /** What an operator bound to an invitation. */
 export interface InvitationDetails {
@@ -27,11 +27,10 @@ export function invitationHash(invitation: Uint8Array): Buffer {
  */
 export async function join(
   app: App,
-  caller: Caller,
+  caller: Newcomer,
   request: InferOutput<typeof wire.join.request>,
 ): Promise<InferOutput<typeof wire.join.response>> {
-  const { clientPin, from, requestId } = caller;
-  if (clientPin === null) throw new Refused('bad-request', 'no client certificate was shown');
+  const { newPin, from, requestId } = caller;
   const hash = invitationHash(fromBase64url(request.invitation) ?? new Uint8Array());
   const result = await app.store.transaction(async (transaction) => {
     const now = app.store.now();
@@ -41,17 +40,20 @@ export async function join(
     const { policy, rejoin } = invitation.details as unknown as InvitationDetails;
     const entry = { who: 'machine', what: 'join', machine: name, from, requestId };
     const known = await transaction.machine('name', name);
+    if (known !== null && stateOf(known).status === 'revoked') {
+      throw new Refused('revoked', `${name}: the machine is revoked`);
+    }
     if (rejoin && known !== null) {
       const { machine } = await happen(transaction, known, { type: 'rejoin' }, now, {
         ...entry,
         what: 'rejoin',
       });
-      if (!(await transaction.replacePin(machine, clientPin))) throw taken(name);
+      if (!(await transaction.replacePin(machine, newPin))) throw taken(name);
       return { name, status: 'locked' as const };
     }
     const state = joined(policy) as unknown as Machine['state'];
     const id = app.random.bytes(16).toString('hex');
-    if (!(await transaction.addMachine({ id, name, pin: clientPin, state }))) throw taken(name);
+    if (!(await transaction.addMachine({ id, name, pin: newPin, state }))) throw taken(name);
     transaction.record({ ...entry, outcome: 'done' });
     return { name, status: 'armed' as const };
   });

@@ -4,7 +4,7 @@ import { fromBase64url } from '../../base/bytes.ts';
 import type * as wire from '../../wire/machine.ts';
 import { headToJson } from '../audit/heads.ts';
 import { leaseLeftMs, type MachineState } from '../machine/state.ts';
-import type { App, Caller } from './app.ts';
+import type { App, MachineCaller } from './app.ts';
 import { asMachine, happen, stateOf } from './machine.ts';
 
 type Proof = { readonly kid: string; readonly proof: string } | undefined;
@@ -12,7 +12,7 @@ type Proof = { readonly kid: string; readonly proof: string } | undefined;
 /** `POST /v1/keepalive` @throws Refused */
 export async function keepalive(
   app: App,
-  caller: Caller,
+  caller: MachineCaller,
   { boot, proof, 'server-key': serverKey }: InferOutput<typeof wire.keepalive.request>,
 ): Promise<InferOutput<typeof wire.keepalive.response>> {
   const answer = await asMachine(app, caller, async (transaction, machine) => {
@@ -37,7 +37,7 @@ export async function keepalive(
 /** `POST /v1/expect`: the machine announces its own reboot. @throws Refused */
 export async function expect(
   app: App,
-  caller: Caller,
+  caller: MachineCaller,
   { boot, proof, 'within-ms': withinMs }: InferOutput<typeof wire.expect.request>,
 ): Promise<InferOutput<typeof wire.expect.response>> {
   const { from, requestId } = caller;

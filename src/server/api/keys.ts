@@ -9,7 +9,7 @@ import type {
   recover as recoverWire,
 } from '../../wire/machine.ts';
 import type { ExchangeKey, Machine } from '../store/store.ts';
-import type { App, Caller } from './app.ts';
+import type { App, MachineCaller } from './app.ts';
 import { isProof } from './keepalive.ts';
 import { asMachine, granted, happen, refuseUnknown, stateOf } from './machine.ts';
 
@@ -18,7 +18,7 @@ type KeyResponse = InferOutput<typeof createKeyWire.response>;
 /** `POST /v1/keys`: makes an exchange key for the machine that asks. @throws Refused */
 export async function createKey(
   app: App,
-  caller: Caller,
+  caller: MachineCaller,
   { crv, alive, boot, proof }: InferOutput<typeof createKeyWire.request>,
 ): Promise<KeyResponse> {
   const { point, secret } = generateExchangeKey(curves[crv]);
@@ -29,7 +29,8 @@ export async function createKey(
   // Awaited here: `own` is wiped when this function ends.
   return await asMachine(app, caller, async (transaction, machine) => {
     const proven = isProof(stateOf(machine), proof);
-    const event = { type: 'register', kid, alive, proven, boot, from } as const;
+    const kept = (await transaction.keysOf(machine.id)).map((each) => each.kid);
+    const event = { type: 'register', kid, alive, kept, proven, boot, from } as const;
     const entry = { who: 'machine', what: 'create-key', key: kid, from, requestId };
     const step = await happen(transaction, machine, event, app.store.now(), entry);
     if (step.refusal !== null) return { ...step, value: null };
@@ -40,10 +41,10 @@ export async function createKey(
 }
 
 /** `GET /v1/keys/{kid}` @throws Refused */
-export async function getKey(app: App, caller: Caller, kid: string): Promise<KeyResponse> {
+export async function getKey(app: App, caller: MachineCaller, kid: string): Promise<KeyResponse> {
   return asMachine(app, caller, async (transaction, machine) => {
     const key = await transaction.key(kid);
-    if (!isIts(machine, key)) return refuseUnknown(machine);
+    if (!isIts(machine, key)) return refuseUnknown(transaction, machine, caller, app.store.now(), null);
     return granted(machine, { kid, key: JSON.parse(key.public) });
   });
 }
@@ -51,15 +52,15 @@ export async function getKey(app: App, caller: Caller, kid: string): Promise<Key
 /** `DELETE /v1/keys/{kid}`: destroyed after 7 days, until then an operator can bring it back. @throws Refused */
 export async function deleteKey(
   app: App,
-  caller: Caller,
+  caller: MachineCaller,
   kid: string,
 ): Promise<InferOutput<typeof deleteKeyWire.response>> {
   const { from, requestId } = caller;
   return asMachine(app, caller, async (transaction, machine) => {
     const key = await transaction.key(kid);
-    if (!isIts(machine, key)) return refuseUnknown(machine);
     const now = app.store.now();
     const entry = { who: 'machine', what: 'delete-key', key: kid, from, requestId };
+    if (!isIts(machine, key)) return refuseUnknown(transaction, machine, caller, now, entry);
     const step = await happen(transaction, machine, { type: 'delete-key', from }, now, entry);
     if (step.refusal === null) await transaction.setDeleted(kid, now.leaseMs);
     return { ...step, value: { kid } };
@@ -72,7 +73,7 @@ export async function deleteKey(
  */
 export async function recover(
   app: App,
-  caller: Caller,
+  caller: MachineCaller,
   kid: string,
   { point, boot }: InferOutput<typeof recoverWire.request>,
 ): Promise<InferOutput<typeof recoverWire.response>> {
@@ -81,13 +82,12 @@ export async function recover(
   using secret = await asMachine(app, caller, async (transaction, machine) => {
     const key = await transaction.key(kid);
     const entry = { who: 'machine', what: 'recover', key: kid, from, requestId };
+    const now = app.store.now();
     if (!isIts(machine, key) || key.curve !== blinded.curve.name) {
-      const refused = refuseUnknown(machine);
-      transaction.record({ ...entry, machine: machine.name, outcome: refused.refusal ?? 'unknown' });
-      return refused;
+      return refuseUnknown(transaction, machine, caller, now, entry);
     }
     const event = { type: 'recover', kid, requestId, boot, from } as const;
-    const step = await happen(transaction, machine, event, app.store.now(), entry);
+    const step = await happen(transaction, machine, event, now, entry);
     return { ...step, value: step.refusal === null ? await key.open() : null };
   });
   app.counters.releases++;

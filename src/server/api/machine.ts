@@ -1,10 +1,10 @@
 import type { RefusalCode } from '../../wire/refusal.ts';
 import type { AuditEntry, Now } from '../audit/record.ts';
 import type { AlertKind, Event } from '../machine/event.ts';
-import type { MachineState } from '../machine/state.ts';
+import { type MachineState, statusAt } from '../machine/state.ts';
 import { transition } from '../machine/transition.ts';
 import type { Machine, Transaction } from '../store/store.ts';
-import type { App, Caller } from './app.ts';
+import type { App, Caller, MachineCaller } from './app.ts';
 
 /** A request that is not granted. Whoever asked is told the code; the message is for the log. */
 export class Refused extends Error {
@@ -45,7 +45,8 @@ export async function happen(
   const changed: Machine = { ...machine, state: state as unknown as Machine['state'] };
   if (state.status === 'revoked' && before.status !== 'revoked') await transaction.revoke(changed);
   else await transaction.saveState(changed);
-  if (state.status !== before.status) await transaction.announce(changed);
+  const isNews = statusAt(state, now.leaseMs) !== statusAt(before, now.leaseMs);
+  if (isNews || state.status !== before.status) await transaction.announce(changed);
   const recorded = entry ?? (alerts.length > 0 ? { who: 'machine', what: event.type } : null);
   if (recorded !== null) {
     const outcome = refusal ?? alerts[0] ?? 'done';
@@ -62,10 +63,18 @@ export function granted<T>(machine: Machine, value: T): Granted<T> {
   return { machine, refusal: null, alerts: [], value };
 }
 
-/** Of another machine, deleted, or never there: told alike, and not before it is known that the machine may ask. */
-export function refuseUnknown(machine: Machine): Granted<never> {
-  const refusal = stateOf(machine).status === 'revoked' ? 'revoked' : 'unknown';
-  return { machine, refusal, alerts: ['refused'], value: null };
+/**
+ * Of another machine, deleted, or never there: told alike, and not before it is known that the machine may ask.
+ * @param entry its audit record; null for what is none unless somebody is told of it
+ */
+export async function refuseUnknown(
+  transaction: Transaction,
+  machine: Machine,
+  { from }: Caller,
+  now: Now,
+  entry: Parameters<typeof happen>[4],
+): Promise<Granted<never>> {
+  return { ...(await happen(transaction, machine, { type: 'stray', from }, now, entry)), value: null };
 }
 
 /**
@@ -74,12 +83,10 @@ export function refuseUnknown(machine: Machine): Granted<never> {
  */
 export async function asMachine<T>(
   app: App,
-  caller: Caller,
+  caller: MachineCaller,
   work: (transaction: Transaction, machine: Machine) => Promise<Granted<T>>,
 ): Promise<T> {
-  const { clientPin } = caller;
-  if (clientPin === null) throw new Refused('unknown', 'no client certificate was shown');
-  return await asMachineBy('pin', clientPin, app, caller, work);
+  return await asMachineBy('pin', caller.machinePin, app, caller, work);
 }
 
 /** The same for one that is known by something else than its key. @throws Refused */
@@ -87,7 +94,7 @@ export async function asMachineBy<T>(
   by: 'pin' | 'tang',
   name: string | Uint8Array,
   app: App,
-  { from, requestId }: Pick<Caller, 'from' | 'requestId'>,
+  { from, requestId }: Caller,
   work: (transaction: Transaction, machine: Machine) => Promise<Granted<T>>,
 ): Promise<T> {
   const result = await app.store.transaction(async (transaction) => {

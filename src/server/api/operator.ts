@@ -1,20 +1,19 @@
 import { fromBase64url } from '../../base/bytes.ts';
 import { AppError } from '../../base/errors.ts';
-import { keyPinText } from '../../base/key-pin.ts';
 import { limits } from '../../base/limits.ts';
 import { Secret } from '../../base/secret.ts';
 import type { MachineView, OperatorRequest, OperatorResponses } from '../../wire/operator.ts';
-import { isBlock } from '../machine/address.ts';
 import type { OperatorEvent } from '../machine/event.ts';
-import { defaultPolicy, type Policy } from '../machine/policy.ts';
-import { leaseLeftMs, statusAt, waiting } from '../machine/state.ts';
+import { defaultPolicy } from '../machine/policy.ts';
 import type { Machine, Transaction } from '../store/store.ts';
 import type { App } from './app.ts';
 import { audit, heads } from './audit-pages.ts';
 import { examine } from './doctor.ts';
 import { type InvitationDetails, invitationHash } from './join.ts';
 import { happen, stateOf } from './machine.ts';
+import { fingerprintOf, view } from './machine-view.ts';
 import { identityView, rotateIdentity } from './own-keys.ts';
+import { policyFor, policyWith, told } from './policy-change.ts';
 import { inviteTang } from './tang-invite.ts';
 
 type Of<C extends OperatorRequest['command']> = Extract<OperatorRequest, { command: C }>;
@@ -32,6 +31,8 @@ export async function operate(app: App, request: OperatorRequest): Promise<Respo
       return inviteTang(app, request.name, policyWith(defaultPolicy, request.policy));
     case 'list':
       return list(app, request);
+    case 'undelete':
+      return { machine: await undelete(app, request) };
     case 'show':
       return {
         machine: await app.store.snapshot(async (tx) => view(app, tx, await named(tx, request.name))),
@@ -68,6 +69,7 @@ async function invite(
     }
     if (known !== null && known.tang !== null) throw taken(name);
     if ((known !== null) !== rejoin) throw rejoin ? unknown(name) : taken(name);
+    if (rejoin && Object.keys(policy).length > 0) throw keepsPolicy(name);
     const details: InvitationDetails = { policy: policyWith(defaultPolicy, policy), rejoin };
     const expiresMs = app.store.now().leaseMs + limits.serverInvitationMs;
     await transaction.addInvitation({ hash, name, expiresMs, details: { ...details } });
@@ -83,25 +85,6 @@ async function invite(
     invitation: invitation.toString('base64url'),
     'expires-in-ms': limits.serverInvitationMs,
     pin: app.keys.pin,
-  };
-}
-
-/** @throws AppError `usage` */
-function policyWith(policy: Policy, change: Of<'invite'>['policy']): Policy {
-  const allowedFrom = change['allowed-from'] ?? policy.allowedFrom;
-  const wrong = allowedFrom.find((text) => !isBlock(text));
-  if (wrong !== undefined) {
-    throw new AppError('usage', `expected a block of addresses, got ${JSON.stringify(wrong)}`, {
-      hint: 'for example 192.0.2.0/24 or 2001:db8::/32',
-    });
-  }
-  return {
-    leaseMs: change['lease-ms'] ?? policy.leaseMs,
-    bootGraceMs: change['boot-grace-ms'] ?? policy.bootGraceMs,
-    lateKeepalive: change['late-keepalive'] ?? policy.lateKeepalive,
-    selfExpect: change['self-expect'] ?? policy.selfExpect,
-    approval: change.approval ?? policy.approval,
-    allowedFrom,
   };
 }
 
@@ -132,13 +115,30 @@ async function note(app: App, what: string): Promise<void> {
   await app.store.transaction(async (tx) => tx.record({ who: 'operator', what, outcome: 'done' }));
 }
 
-type Decision = Of<'lock' | 'revoke'> | Of<'allow'> | Of<'expect'> | Of<'approve' | 'deny'>;
+/** Until it is destroyed a deleted key comes back, and opens what was sealed with it. @throws AppError `usage` */
+async function undelete(app: App, { name, kid }: Of<'undelete'>): Promise<MachineView> {
+  return app.store.transaction(async (transaction) => {
+    const machine = await named(transaction, name);
+    const key = await transaction.key(kid);
+    if (key === null || key.machine !== machine.id || key.deletedMs === null) {
+      throw new AppError('usage', `${name}: no deleted key ${kid}`, {
+        hint: `luks-key-server show ${name} has those that can come back`,
+      });
+    }
+    await transaction.setDeleted(kid, null);
+    transaction.record({ who: 'operator', what: 'undelete', machine: name, key: kid, outcome: 'done' });
+    return view(app, transaction, machine);
+  });
+}
+
+type Decision = Of<'lock' | 'revoke'> | Of<'allow'> | Of<'policy'> | Of<'expect'> | Of<'approve' | 'deny'>;
 
 async function decide(app: App, request: Decision): Promise<MachineView> {
   const requestId = app.random.bytes(9).toString('base64url');
   const { shown, step } = await app.store.transaction(async (transaction) => {
     const machine = await named(transaction, request.name);
-    const entry = { who: 'operator', what: request.command, requestId };
+    const details = request.command === 'policy' ? { details: told(request.policy) } : {};
+    const entry = { who: 'operator', what: request.command, requestId, ...details };
     const step = await happen(transaction, machine, eventOf(request, machine), app.store.now(), entry);
     return { step, shown: await view(app, transaction, step.machine) };
   });
@@ -159,6 +159,8 @@ function eventOf(request: Decision, machine: Machine): OperatorEvent {
       }
       return { type: 'allow', confirmed: fingerprint !== undefined };
     }
+    case 'policy':
+      return { type: 'policy', policy: policyFor(machine, request.policy) };
     case 'expect':
       return { type: 'expect', boots: request.boots, withinMs: request['within-ms'] };
     case 'approve':
@@ -167,47 +169,6 @@ function eventOf(request: Decision, machine: Machine): OperatorEvent {
     default:
       return { type: request.command };
   }
-}
-
-function fingerprintOf({ pin }: Machine): string | null {
-  return pin === null ? null : keyPinText(pin);
-}
-
-async function view(
-  app: App,
-  transaction: Pick<Transaction, 'keysOf'>,
-  machine: Machine,
-): Promise<MachineView> {
-  const state = stateOf(machine);
-  const { leaseMs } = app.store.now();
-  const { policy, seen } = state;
-  const keys = await transaction.keysOf(machine.id);
-  return {
-    name: machine.name,
-    status: statusAt(state, leaseMs),
-    cause: state.cause ?? (statusAt(state, leaseMs) === state.status ? null : 'lease'),
-    fingerprint: fingerprintOf(machine),
-    tang: machine.tang === null ? null : `/t/${machine.tang}`,
-    'lease-left-ms': leaseLeftMs(state, leaseMs),
-    'last-seen-ms': seen?.wallMs ?? null,
-    'last-seen-from': seen?.from ?? null,
-    keys: keys.filter((key) => key.deletedMs === null).length,
-    pending: waiting(state, leaseMs).map(({ id, from, sinceMs, kid, approved }) => ({
-      id,
-      from,
-      'since-ms': sinceMs,
-      kid,
-      approved,
-    })),
-    policy: {
-      'lease-ms': policy.leaseMs,
-      'boot-grace-ms': policy.bootGraceMs,
-      'late-keepalive': policy.lateKeepalive,
-      'self-expect': policy.selfExpect,
-      approval: policy.approval,
-      'allowed-from': [...policy.allowedFrom],
-    },
-  };
 }
 
 async function named(transaction: Pick<Transaction, 'machine'>, name: string): Promise<Machine> {
@@ -219,6 +180,12 @@ async function named(transaction: Pick<Transaction, 'machine'>, name: string): P
 function unknown(name: string): AppError {
   return new AppError('usage', `no machine ${JSON.stringify(name)}`, {
     hint: 'luks-key-server list shows all',
+  });
+}
+
+function keepsPolicy(name: string): AppError {
+  return new AppError('usage', `${name} keeps its policy when it joins again`, {
+    hint: `luks-key-server policy ${name} changes it`,
   });
 }
 

@@ -1,7 +1,7 @@
 import { type GenericSchema, safeParse } from 'valibot';
 import { AppError } from '../../base/errors.ts';
 import * as wire from '../../wire/machine.ts';
-import type { App, Caller } from './app.ts';
+import type { App, Caller, MachineCaller, Newcomer } from './app.ts';
 import { digests } from './audit-digests.ts';
 import { claim } from './claims.ts';
 import { join } from './join.ts';
@@ -10,32 +10,48 @@ import { createKey, deleteKey, getKey, recover } from './keys.ts';
 import { Refused } from './machine.ts';
 import { watch } from './watch.ts';
 
-/** What a machine may ask. `path` has at most one parameter, a key's id. */
-export interface Route {
+/** Who may ask, and what a route is told of him. */
+interface Principals {
+  /** Anybody. */
+  readonly none: Caller;
+  /** Who joins has no name yet, but a key. */
+  readonly newcomer: Newcomer;
+  readonly machine: MachineCaller;
+}
+
+type Principal = keyof Principals;
+
+interface RouteFor<P extends Principal> {
   readonly method: 'GET' | 'POST' | 'DELETE';
   readonly path: string;
-  /** `none`: who joins has no name yet. */
-  readonly principal: 'none' | 'machine';
+  readonly principal: P;
   readonly summary: string;
   readonly request: GenericSchema | null;
   readonly response: GenericSchema;
   readonly answers: 'json' | 'events';
-  handle(app: App, caller: Caller, kid: string, body: unknown, signal: AbortSignal): Promise<unknown>;
+  handle(app: App, caller: Principals[P], kid: string, body: unknown, signal: AbortSignal): Promise<unknown>;
 }
 
-interface Handled<Request> {
+/** What may be asked on the machines' listener. `path` has at most one parameter, a key's id. */
+export type Route = { [P in Principal]: RouteFor<P> }[Principal];
+
+interface Handled<P extends Principal, Request> {
   readonly method: Route['method'];
   readonly path: string;
-  readonly principal?: Route['principal'];
+  readonly principal: P;
   readonly summary: string;
   readonly wire: { readonly request: GenericSchema<unknown, Request>; readonly response: GenericSchema };
-  handle(app: App, caller: Caller, kid: string, body: Request): Promise<unknown>;
+  handle(app: App, caller: Principals[P], kid: string, body: Request): Promise<unknown>;
 }
 
 /** A route with a body: `handle` gets it as its schema has read it. */
-function withBody<Request>({ wire: { request, response }, handle, ...rest }: Handled<Request>): Route {
+function withBody<P extends Principal, Request>(handled: Handled<P, Request>): RouteFor<P> {
+  const {
+    wire: { request, response },
+    handle,
+    ...rest
+  } = handled;
   return {
-    principal: 'machine',
     ...rest,
     request,
     response,
@@ -54,7 +70,7 @@ export const routes: readonly Route[] = [
   withBody({
     method: 'POST',
     path: '/v1/join',
-    principal: 'none',
+    principal: 'newcomer',
     summary: 'use an invitation up: the key of the TLS client certificate becomes the machine’s',
     wire: wire.join,
     handle: (app, caller, _, body) => join(app, caller, body),
@@ -62,6 +78,7 @@ export const routes: readonly Route[] = [
   withBody({
     method: 'POST',
     path: '/v1/keys',
+    principal: 'machine',
     summary: 'make an exchange key',
     wire: wire.createKey,
     handle: (app, caller, _, body) => createKey(app, caller, body),
@@ -89,6 +106,7 @@ export const routes: readonly Route[] = [
   withBody({
     method: 'POST',
     path: '/v1/keys/{kid}/recover',
+    principal: 'machine',
     summary: 'the exchange: the blinded point, multiplied',
     wire: wire.recover,
     handle: (app, caller, kid, body) => recover(app, caller, kid, body),
@@ -96,6 +114,7 @@ export const routes: readonly Route[] = [
   withBody({
     method: 'POST',
     path: '/v1/keepalive',
+    principal: 'machine',
     summary: 'keep the machine armed, with the alive proof',
     wire: wire.keepalive,
     handle: (app, caller, _, body) => keepalive(app, caller, body),
@@ -103,6 +122,7 @@ export const routes: readonly Route[] = [
   withBody({
     method: 'POST',
     path: '/v1/expect',
+    principal: 'machine',
     summary: 'announce a reboot',
     wire: wire.expect,
     handle: (app, caller, _, body) => expect(app, caller, body),
@@ -110,6 +130,7 @@ export const routes: readonly Route[] = [
   withBody({
     method: 'POST',
     path: '/v1/audit/digests',
+    principal: 'machine',
     summary: 'digests of audit records, by which a machine sees that a head extends the one that it saw last',
     wire: wire.auditDigests,
     handle: (app, caller, _, body) => digests(app, caller, body),
@@ -117,6 +138,7 @@ export const routes: readonly Route[] = [
   withBody({
     method: 'POST',
     path: '/v1/alerts',
+    principal: 'machine',
     summary: 'what a machine says of itself, recorded as its claim',
     wire: wire.alert,
     handle: (app, caller, _, body) => claim(app, caller, body),

@@ -1,10 +1,10 @@
 import { AppError } from '../../base/errors.ts';
-import type { Logger, Random } from '../../base/ports.ts';
+import type { Random } from '../../base/ports.ts';
 import { printable } from '../../base/printable.ts';
 import { type RefusalCode, refusalStatus } from '../../wire/refusal.ts';
-import type { App } from './app.ts';
+import type { App, Caller } from './app.ts';
 import { Refused } from './machine.ts';
-import { routeFor } from './routes.ts';
+import { type Route, routeFor } from './routes.ts';
 
 /** One request as the listener hands it over. */
 export interface Incoming {
@@ -24,6 +24,14 @@ export type Outgoing =
   | { readonly status: number; readonly json: unknown; readonly type?: string }
   | { readonly status: 200; readonly events: AsyncIterable<unknown> };
 
+/** Where it is told why somebody got nothing. */
+export interface RequestLog {
+  error(line: string): void;
+  warning(line: string): void;
+  /** What anybody can cause, as often as he likes: not each of a flood. */
+  stranger(line: string): void;
+}
+
 /** Neutral: the same to a stranger as to a friend. */
 const messages: Readonly<Record<RefusalCode, string>> = {
   locked: 'not now',
@@ -38,17 +46,34 @@ const messages: Readonly<Record<RefusalCode, string>> = {
 };
 
 /** Answers a machine. What goes wrong is logged with the request's id, which is all that the machine learns of it. */
-export async function serve(app: App, incoming: Incoming, log: Logger): Promise<Outgoing> {
+export async function serve(app: App, incoming: Incoming, log: RequestLog): Promise<Outgoing> {
   const { method, path, body, address: from, clientPin, signal } = incoming;
   const requestId = newRequestId(app.random);
   try {
     const { route, kid } = routeFor(method, path);
-    const answer = await route.handle(app, { from, requestId, clientPin }, kid, body, signal);
+    const answer = await asked(route, { from, requestId }, clientPin)(app, kid, body, signal);
     if (route.answers === 'json') return { status: 200, json: answer };
     return { status: 200, events: answer as AsyncIterable<unknown> };
   } catch (thrown) {
     return refusedFor(app, thrown, `${from} ${method} ${printable(path)}`, requestId, log);
   }
+}
+
+type Answering = (app: App, kid: string, body: unknown, signal: AbortSignal) => Promise<unknown>;
+
+/**
+ * A route, asked by the principal that it takes: no handler is told of a key that it is not to be asked with.
+ * @param clientPin null: no key was shown
+ * @throws Refused
+ */
+function asked(route: Route, caller: Caller, clientPin: Buffer | null): Answering {
+  if (route.principal === 'none') return (app, ...rest) => route.handle(app, caller, ...rest);
+  if (route.principal === 'newcomer') {
+    if (clientPin === null) throw new Refused('bad-request', 'no client certificate was shown');
+    return (app, ...rest) => route.handle(app, { ...caller, newPin: clientPin }, ...rest);
+  }
+  if (clientPin === null) throw new Refused('unknown', 'no client certificate was shown');
+  return (app, ...rest) => route.handle(app, { ...caller, machinePin: clientPin }, ...rest);
 }
 
 /** @param thrown what kept a request from being answered */
@@ -57,7 +82,7 @@ export function refusedFor(
   thrown: unknown,
   where: string,
   requestId: string,
-  log: Logger,
+  log: RequestLog,
 ): Outgoing {
   const reason = thrown instanceof Error ? thrown.message : String(thrown);
   return refused(app, { code: codeOf(thrown), reason, where, requestId }, log);
@@ -72,11 +97,12 @@ export interface Refusal {
 }
 
 /** What whoever was refused is told; why, under the same id, the log. @param log null for one of a flood */
-export function refused({ counters }: App, refusal: Refusal, log: Logger | null): Outgoing {
+export function refused({ counters }: App, refusal: Refusal, log: RequestLog | null): Outgoing {
   const { code, reason, where, requestId } = refusal;
   counters.refusals[code]++;
   const line = `${where}: ${code}: ${reason.replace(/[^ -~]+/g, ' ').slice(0, 500)} [${requestId}]`;
   if (code === 'unavailable') log?.error(line);
+  else if (code === 'unknown' || code === 'bad-request') log?.stranger(line);
   else log?.warning(line);
   return { status: refusalStatus[code], json: { code, message: messages[code], 'request-id': requestId } };
 }

@@ -1,5 +1,4 @@
 import { AppError } from '../../base/errors.ts';
-import type { Logger } from '../../base/ports.ts';
 import { printable } from '../../base/printable.ts';
 import { answerTo } from '../../exchange/answer.ts';
 import { hasThumbprint, parseEcKey, toJwk } from '../../exchange/jwk.ts';
@@ -7,8 +6,8 @@ import { leaseLeftMs } from '../machine/state.ts';
 import type { ExchangeKey, Machine, Transaction } from '../store/store.ts';
 import type { App, Caller } from './app.ts';
 import { isProof } from './keepalive.ts';
-import { asMachineBy, type Granted, happen, Refused, refuseUnknown, stateOf } from './machine.ts';
-import { newRequestId, type Outgoing, refusedFor } from './serve.ts';
+import { asMachineBy, type Granted, happen, Refused, stateOf } from './machine.ts';
+import { newRequestId, type Outgoing, type RequestLog, refusedFor } from './serve.ts';
 import { type TangAdvertisement, tangAdvertisement } from './tang-invite.ts';
 
 /** One request as the Tang listener hands it over. */
@@ -38,7 +37,7 @@ export function tangRoute(target: string): TangRoute | null {
 }
 
 /** Answers as tangd(8) does, for one machine; what goes wrong is told as it is told to machines that have joined. */
-export async function serveTang(app: App, incoming: TangIncoming, log: Logger): Promise<Outgoing> {
+export async function serveTang(app: App, incoming: TangIncoming, log: RequestLog): Promise<Outgoing> {
   const { method, target, body, address: from } = incoming;
   const requestId = newRequestId(app.random);
   const who = { from, requestId };
@@ -59,10 +58,8 @@ export async function serveTang(app: App, incoming: TangIncoming, log: Logger): 
   }
 }
 
-type Who = Pick<Caller, 'from' | 'requestId'>;
-
 /** `GET /t/ID/adv[/THP]`: what a key is sealed with. With a thumbprint, only if that key signed it. @throws Refused */
-async function advertise(app: App, who: Who, { id, thumbprint }: TangRoute): Promise<unknown> {
+async function advertise(app: App, who: Caller, { id, thumbprint }: TangRoute): Promise<unknown> {
   const { from, requestId } = who;
   return await asMachineBy('tang', id, app, who, async (transaction, machine) => {
     const own = await tangKey(transaction, machine);
@@ -78,7 +75,7 @@ async function advertise(app: App, who: Who, { id, thumbprint }: TangRoute): Pro
  * `POST /t/ID/rec/KID`: the exchange. State and record are committed before the answer is even computed.
  * @throws Refused; AppError `bad-request`: a point off its curve
  */
-async function recover(app: App, who: Who, { id, thumbprint }: TangRoute, body: Buffer): Promise<unknown> {
+async function recover(app: App, who: Caller, { id, thumbprint }: TangRoute, body: Buffer): Promise<unknown> {
   const blinded = parseEcKey(jsonIn(body), (reason) => new AppError('bad-request', `body: ${reason}`));
   const { from, requestId } = who;
   using secret = await asMachineBy('tang', id, app, who, async (transaction, machine) => {
@@ -98,7 +95,7 @@ async function recover(app: App, who: Who, { id, thumbprint }: TangRoute, body: 
 }
 
 /** `POST /t/ID/alive`: the body is the second secret, which stands for the alive proof. @throws Refused */
-async function alive(app: App, who: Who, { id }: TangRoute, body: Buffer): Promise<unknown> {
+async function alive(app: App, who: Caller, { id }: TangRoute, body: Buffer): Promise<unknown> {
   const proof = body.toString('latin1').trim();
   const left = await asMachineBy('tang', id, app, who, async (transaction, machine) => {
     const state = stateOf(machine);
@@ -114,7 +111,7 @@ async function alive(app: App, who: Who, { id }: TangRoute, body: Buffer): Promi
 
 /** What anybody can ask who knows an address: it is told in the log, changes nothing, and calls nobody. */
 function unknownHere(machine: Machine): Granted<never> {
-  return { ...refuseUnknown(machine), alerts: [] };
+  return { machine, refusal: isRevoked(machine) ? 'revoked' : 'unknown', alerts: [], value: null };
 }
 
 function isRevoked(machine: Machine): boolean {

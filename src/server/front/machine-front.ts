@@ -6,14 +6,14 @@ import { type FrontOptions, networkFront } from './network-front.ts';
 
 /** What machines meet, each of which is known by its key. */
 export function machineFront(options: FrontOptions): HttpService {
-  const { app, log } = options;
+  const { app } = options;
   return networkFront(options, {
     machineOf(peer) {
       const pin = clientPinOf(peer);
       return pin === null ? null : keyPinText(pin);
     },
     read: parsedBody,
-    serve({ method, target, peer, signal }, body, address) {
+    serve({ method, target, peer, signal }, body, address, log) {
       return serve(app, { method, path: target, body, address, clientPin: clientPinOf(peer), signal }, log);
     },
   });

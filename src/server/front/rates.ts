@@ -23,10 +23,21 @@ export const defaultRates: RateSettings = {
   },
 };
 
+const strangerLines: Rate = {
+  perSecond: limits.serverStrangerLinesPerSecond,
+  burst: limits.serverStrangerLineBurst,
+};
+const allStrangerLines: Rate = {
+  perSecond: limits.serverStrangerLinesPerSecondOfAll,
+  burst: limits.serverStrangerLineBurstOfAll,
+};
+
 /** How much one address, and one machine, may ask. Of what is refused the first is told, and not each of a flood. */
 export interface Rates {
   /** @param tell is given a line when this address just began to be too fast */
   admits(address: string, nowMs: number, tell: (line: string) => void): boolean;
+  /** Whether a line of the log may be spent on what a stranger did; `just-over`: the last one for a while. */
+  tells(address: string, nowMs: number): 'taken' | 'over' | 'just-over';
   /**
    * @param machine who asks, as it is told; null for a stranger, who has the address's rate alone
    * @returns null when the request may go on; else what is too much, and whether that is news
@@ -44,7 +55,13 @@ export function ratesOf({ handshakes, fromAddress, ofMachine }: RateSettings): R
     requests: new RateLimit(fromAddress, limits.serverRateEntries),
   };
   const machines = new RateLimit(ofMachine, limits.serverRateEntries);
+  const lines = new RateLimit(strangerLines, limits.serverRateEntries);
+  const allLines = new RateLimit(allStrangerLines, 1);
   return {
+    tells(address, nowMs) {
+      const one = lines.take(addressGroup(address), nowMs);
+      return one === 'taken' ? allLines.take('', nowMs) : one;
+    },
     admits(address, nowMs, tell) {
       const group = addressGroup(address);
       const taken = perAddress.handshakes.take(group, nowMs);

@@ -6,7 +6,7 @@ import { type FrontOptions, networkFront } from './network-front.ts';
 
 /** What Tang clients meet: strangers, all of them. */
 export function tangFront(options: FrontOptions): HttpService {
-  const { app, log } = options;
+  const { app } = options;
   return networkFront(options, {
     // Whoever has seen a LUKS header knows the machine's address here: from elsewhere he must not use its rate up.
     machineOf(peer, target) {
@@ -16,6 +16,6 @@ export function tangFront(options: FrontOptions): HttpService {
         : `/t/${route.id} from ${addressGroup(peer.address)}`;
     },
     read: ({ method, body }) => body(method === 'POST' ? limits.serverBodyBytes : 0),
-    serve: ({ method, target }, body, address) => serveTang(app, { method, target, body, address }, log),
+    serve: ({ method, target }, body, address, log) => serveTang(app, { method, target, body, address }, log),
   });
 }

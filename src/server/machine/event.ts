@@ -1,3 +1,4 @@
+import type { Policy } from './policy.ts';
 import type { MachineState } from './state.ts';
 
 /** Why a machine gets nothing; it is told no more than this. */
@@ -23,19 +24,25 @@ export type MachineEvent =
   /**
    * A key was sealed.
    * @field alive hash of its alive proof, which only who has the key can make
+   * @field kept ids of the exchange keys that the machine has, those deleted softly too
    * @field proven whether it carried the alive proof of one of the machine's other keys
    */
   | (FromMachine & {
       readonly type: 'register';
       readonly kid: string;
       readonly alive: string;
+      readonly kept: readonly string[];
       readonly proven: boolean;
     })
   /** A key is to be deleted, softly. */
   | (Omit<FromMachine, 'boot'> & { readonly type: 'delete-key' })
   /** A Tang client is told what to seal a key with; whether it does, it never tells. */
   | (Omit<FromMachine, 'boot'> & { readonly type: 'advertise' })
-  | (FromMachine & { readonly type: 'announce'; readonly proven: boolean; readonly withinMs: number });
+  | (FromMachine & { readonly type: 'announce'; readonly proven: boolean; readonly withinMs: number })
+  /** It says something of itself. */
+  | (Omit<FromMachine, 'boot'> & { readonly type: 'claim' })
+  /** It asks for what is another's, deleted, or never was. */
+  | (Omit<FromMachine, 'boot'> & { readonly type: 'stray' });
 
 export type OperatorEvent =
   | { readonly type: 'lock' }
@@ -43,6 +50,7 @@ export type OperatorEvent =
   | { readonly type: 'allow'; readonly confirmed: boolean }
   | { readonly type: 'revoke' }
   | { readonly type: 'expect'; readonly boots: number; readonly withinMs: number }
+  | { readonly type: 'policy'; readonly policy: Policy }
   | { readonly type: 'approve' | 'deny'; readonly requestId: string }
   /** A new client key was joined with an invitation for a machine that is known. */
   | { readonly type: 'rejoin' }

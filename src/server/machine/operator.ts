@@ -1,6 +1,7 @@
 import { AppError } from '../../base/errors.ts';
 import type { Now } from '../audit/record.ts';
 import { done, type OperatorEvent, type Outcome } from './event.ts';
+import type { Policy } from './policy.ts';
 import { type LockCause, type MachineState, statusAt, waiting } from './state.ts';
 
 /** @throws AppError `refused` for what cannot be done in this state */
@@ -19,6 +20,8 @@ export function operator(state: MachineState, event: OperatorEvent, now: Now): O
       return state.status === 'revoked' ? done(state) : done(revoked(state), 'revoked');
     case 'expect':
       return done(expecting(state, event, now));
+    case 'policy':
+      return done(ruledBy(state, event.policy, now));
     case 'approve':
     case 'deny':
       return done(decided(state, event.requestId, event.type === 'approve', now));
@@ -60,7 +63,8 @@ function allowed(state: MachineState, confirmed: boolean, now: Now): MachineStat
 
 /** Nothing is left that a mistake elsewhere could use. */
 export function revoked(state: MachineState): MachineState {
-  return { ...locked(state, 'operator'), status: 'revoked', alive: {}, session: null, deadlineMs: null };
+  const nothing = { alive: {}, session: null, deadlineMs: null, claims: null };
+  return { ...locked(state, 'operator'), ...nothing, status: 'revoked' };
 }
 
 function expecting(
@@ -75,6 +79,17 @@ function expecting(
   }
   const untilMs = now.leaseMs + event.withinMs;
   return { ...state, expected: { boots: event.boots, untilMs, from: null, announcedIn: null } };
+}
+
+/** A shorter lease ends sooner, a longer one is given by the next proof; and none arms a machine whose lease has ended. */
+function ruledBy(state: MachineState, policy: Policy, now: Now): MachineState {
+  const hasEnded = state.status === 'armed' && statusAt(state, now.leaseMs) === 'locked';
+  const kept: MachineState = hasEnded ? { ...state, status: 'locked', cause: 'lease' } : state;
+  const { leaseMs, bootGraceMs } = policy;
+  if (leaseMs === 0) return { ...kept, policy, deadlineMs: null };
+  const latestMs = now.leaseMs + Math.max(leaseMs, bootGraceMs);
+  if (kept.deadlineMs !== null) return { ...kept, policy, deadlineMs: Math.min(kept.deadlineMs, latestMs) };
+  return { ...kept, policy, deadlineMs: Object.keys(kept.alive).length === 0 ? null : latestMs };
 }
 
 /** @throws AppError `usage` when no such request waits, or nobody asks for it any more */

@@ -33,9 +33,16 @@ export const REPEAT_MS = 2 * MINUTE_MS;
 export const LONGEST_ANNOUNCEMENT_MS = 10 * MINUTE_MS;
 export const ANNOUNCEMENTS_PER_DAY = 4;
 export const DAY_MS = 24 * 60 * MINUTE_MS;
+/** Exchange keys of one machine, those deleted softly too: as many keyslots as two volumes have. */
+export const KEYS_PER_MACHINE = 64;
 /** Requests of one machine that wait for an approval; the oldest make room. */
 export const PENDING_REQUESTS = 16;
 /** Who has not asked again for so long no longer waits for an approval: a handler asks every few seconds. */
 export const STILL_WAITS_MS = 2 * MINUTE_MS;
 /** The same refusal to the same address is told once in this time: a handler asks every few seconds. */
 export const TOLD_AGAIN_MS = 10 * MINUTE_MS;
+/** Refusals that are told in that time, of one machine: who has its identity could ask for ever else. */
+export const TOLD_AT_MOST = 16;
+/** What a machine may say of itself in an hour; and all in all once it is revoked. */
+export const CLAIMS_PER_HOUR = 16;
+export const HOUR_MS = 60 * MINUTE_MS;

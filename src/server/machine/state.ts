@@ -70,8 +70,10 @@ export interface MachineState {
   readonly seen: Seen | null;
   /** The newest of the server's own keys that the machine says it takes, `sha256/BASE64URL`; null before it said so. */
   readonly serverKey: string | null;
-  /** The last refusal that was told, on the lease clock. */
-  readonly told: { readonly refusal: string; readonly from: string; readonly atMs: number } | null;
+  /** Refusals that were told of late: what was refused to which address, and when. */
+  readonly told: readonly { readonly what: string; readonly atMs: number }[];
+  /** What the machine has said of itself since a moment: so many times. */
+  readonly claims: { readonly sinceMs: number; readonly count: number } | null;
 }
 
 /** A machine that has just joined: armed, with nothing to lose yet. */
@@ -93,7 +95,8 @@ export function joined(policy: Policy): MachineState {
     pending: [],
     seen: null,
     serverKey: null,
-    told: null,
+    told: [],
+    claims: null,
   };
 }
 
@@ -101,6 +104,12 @@ export function joined(policy: Policy): MachineState {
 export function statusAt(state: MachineState, leaseMs: number): MachineState['status'] {
   const isOver = hasLeaseEnded(state, leaseMs) && !isAwaited(state, leaseMs);
   return state.status === 'armed' && isOver ? 'locked' : state.status;
+}
+
+/** When an armed machine is locked if nothing happens to it; null = never. */
+export function armedUntilMs({ status, deadlineMs, expected }: MachineState): number | null {
+  if (status !== 'armed' || deadlineMs === null) return null;
+  return expected !== null && expected.boots > 0 ? Math.max(deadlineMs, expected.untilMs) : deadlineMs;
 }
 
 /** Whether only a boot that is expected keeps the machine armed, if anything does. */

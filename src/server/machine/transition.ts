@@ -1,5 +1,6 @@
 import type { Now } from '../audit/record.ts';
 import { isAllowedFrom } from './address.ts';
+import { claim } from './claim.ts';
 import { type Event, type MachineEvent, type Outcome, refused } from './event.ts';
 import { announce, keepalive } from './keepalive.ts';
 import { advertise, deleteKey, register } from './keys.ts';
@@ -8,6 +9,8 @@ import { doubted, recover } from './recover.ts';
 import { type MachineState, statusAt } from './state.ts';
 import { toldOnce } from './told.ts';
 
+type Asking = Exclude<MachineEvent, { type: 'claim' }>;
+
 /**
  * What an event makes of a machine (docs/PROTOCOL.md). Decisions are made by the lease clock alone; wall time is kept
  * to be shown.
@@ -15,10 +18,11 @@ import { toldOnce } from './told.ts';
  */
 export function transition(state: MachineState, event: Event, now: Now): Outcome {
   if (!('from' in event)) return operator(state, event, now);
+  if (event.type === 'claim') return claim(state, now);
   return toldOnce(machine(state, event, now), event, now);
 }
 
-function machine(state: MachineState, event: MachineEvent, now: Now): Outcome {
+function machine(state: MachineState, event: Asking, now: Now): Outcome {
   // Keep-alives come all the time: that one is refused is told once, when the status changes.
   const alerts = event.type === 'keepalive' ? [] : (['refused'] as const);
   if (state.status === 'revoked') return refused(state, 'revoked', ...alerts);
@@ -37,6 +41,8 @@ function machine(state: MachineState, event: MachineEvent, now: Now): Outcome {
       return advertise(seen, now);
     case 'announce':
       return announce(seen, event, now);
+    case 'stray':
+      return refused(seen, 'unknown', 'refused');
   }
 }
 

@@ -1,4 +1,6 @@
 import { toBase64url } from '../../base/bytes.ts';
+import { AppError } from '../../base/errors.ts';
+import { limits } from '../../base/limits.ts';
 import type { Secret } from '../../base/secret.ts';
 import { headToJson } from '../audit/heads.ts';
 import { allHeads, allLinks, allMachines } from './pages.ts';
@@ -12,7 +14,7 @@ export type BackupFiles = ReadonlyMap<string, Buffer>;
  * Writes all that a server knows as one file, sealed to a passphrase: machines, exchange keys in clear within it (so
  * that no master key is needed to restore them, nor the same database), the audit log and its heads, and `files`.
  * Invitations are left out. One line of JSON for each, the last one a count.
- * @throws AppError `damaged` when a row is not what this server wrote
+ * @throws AppError `damaged` when a row is not what this server wrote, or longer than a restore takes
  */
 export async function writeBackup(
   store: Store,
@@ -24,17 +26,24 @@ export async function writeBackup(
   const counts = { machine: 0, key: 0, record: 0, head: 0, file: 0 };
   const put = async (kind: keyof typeof counts, value: unknown) => {
     counts[kind] += 1;
-    await sealed.add(Buffer.from(`${JSON.stringify({ [kind]: value })}\n`));
+    await sealed.add(lineOf({ [kind]: value }));
   };
   for (const [name, bytes] of files) await put('file', { name, bytes: toBase64url(bytes) });
   await store.snapshot(async (reader) => {
     await putMachines(reader, put);
     await putAudit(reader, put);
   });
-  await sealed.add(
-    Buffer.from(`${JSON.stringify({ end: { ...counts, 'lease-ms': store.now().leaseMs } })}\n`),
-  );
+  await sealed.add(lineOf({ end: { ...counts, 'lease-ms': store.now().leaseMs } }));
   await sealed.end();
+}
+
+/** @throws AppError `damaged`: a restore would not take it */
+function lineOf(value: object): Buffer {
+  const line = Buffer.from(`${JSON.stringify(value)}\n`);
+  if (line.length <= limits.serverBackupLineBytes) return line;
+  throw new AppError('damaged', `backup: a ${Object.keys(value)} takes ${line.length} bytes`, {
+    hint: `expected at most ${limits.serverBackupLineBytes}: report this as a bug`,
+  });
 }
 
 type Put = (kind: 'machine' | 'key' | 'record' | 'head', value: unknown) => Promise<void>;

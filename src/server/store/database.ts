@@ -40,7 +40,7 @@ export interface Database {
   transaction<T>(work: Work<T>): Promise<T>;
   /** Reads one state of everything, without holding anybody up: `FOR UPDATE` means nothing in it. */
   snapshot<T>(work: Work<T>): Promise<T>;
-  /** Overwrites what was deleted, as far as this database can. @returns false when it has to be tried again */
+  /** Overwrites what was deleted, as far as this database can. Never waits. @returns false when it has to be tried again */
   scrub(): boolean;
   /** Is run on each new connection before any transaction. */
   beforeUse(work: Work<void>): void;

@@ -2,7 +2,7 @@ import { bytesOf, numberOf, type Query, textOf } from './database.ts';
 import type { Invitation } from './store.ts';
 
 export async function insertInvitation(query: Query, invitation: Invitation): Promise<void> {
-  await query.change('DELETE FROM invitations WHERE name = ?1', invitation.name);
+  await dropInvitations(query, invitation.name);
   await query.change(
     'INSERT INTO invitations (hash, name, expires_ms, details) VALUES (?1, ?2, ?3, ?4)',
     invitation.hash,
@@ -10,6 +10,11 @@ export async function insertInvitation(query: Query, invitation: Invitation): Pr
     invitation.expiresMs,
     JSON.stringify(invitation.details),
   );
+}
+
+/** Whoever has one for this name finds it gone. */
+export async function dropInvitations(query: Query, name: string): Promise<void> {
+  await query.change('DELETE FROM invitations WHERE name = ?1', name);
 }
 
 /** Deleting is what uses it up: of two who try, one finds it gone. */

@@ -100,7 +100,7 @@ export class DatabaseStore implements Store {
       destroyed = transaction.destroyed;
       return value;
     });
-    if (destroyed || this.#scrubIsDue) this.scrubSoon();
+    if (destroyed) this.scrubSoon();
     return result;
   }
 
@@ -156,13 +156,16 @@ export class DatabaseStore implements Store {
     await this.tick();
   }
 
-  /** What was overwritten or deleted is to be gone for good. */
+  /** What was overwritten or deleted is to be gone for good: at once, or with a tick when a reader has gone. */
   scrubSoon(): void {
     this.#scrubIsDue = true;
-    this.#scrub();
+    try {
+      this.#scrub();
+    } catch {
+      // The commit stands, whatever is wrong now: the tick says it.
+    }
   }
 
-  /** A reader may be in the way: then the next tick does it. */
   #scrub(): void {
     if (this.#scrubIsDue) this.#scrubIsDue = !this.database.scrub();
   }

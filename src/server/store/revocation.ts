@@ -2,6 +2,7 @@ import { type AuditEntry, type Now, recordText } from '../audit/record.ts';
 import type { MachineState } from '../machine/state.ts';
 import { appendRecords } from './audit-rows.ts';
 import { type Query, textOf } from './database.ts';
+import { dropInvitations } from './invitations.ts';
 import type { Keyring } from './keyring.ts';
 import { findMachine, updateMachine } from './machines.ts';
 import type { Machine } from './store.ts';
@@ -23,6 +24,7 @@ export async function revokeMachine(
   tombstones.add([machine]);
   await updateMachine(query, keyring, { ...machine, revoked: true });
   await query.change('DELETE FROM exchange_keys WHERE machine = ?1', machine.id);
+  await dropInvitations(query, machine.name);
   await query.announce({ kind: 'revoked', machine: machine.id });
 }
 

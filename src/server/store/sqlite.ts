@@ -88,11 +88,20 @@ export class SqliteDatabase implements Database {
     }
   }
 
-  /** secure_delete has overwritten the pages; the log may still hold what they were. */
+  /**
+   * secure_delete has overwritten the pages; the log may still hold what they were. A snapshot that is being read is not
+   * waited for: nobody would be served meanwhile.
+   */
   scrub(): boolean {
     if (this.#connection.isTransaction) return false;
-    const [row] = this.#attempt(() => this.#connection.prepare('PRAGMA wal_checkpoint(TRUNCATE)').all());
-    return row?.['busy'] === 0;
+    return this.#attempt(() => {
+      this.#connection.exec('PRAGMA busy_timeout = 0');
+      try {
+        return this.#connection.prepare('PRAGMA wal_checkpoint(TRUNCATE)').get()?.['busy'] === 0;
+      } finally {
+        this.#connection.exec(`PRAGMA busy_timeout = ${limits.serverLockWaitMs}`);
+      }
+    });
   }
 
   beforeUse(): void {}

@@ -76,7 +76,10 @@ export interface Transaction extends Reader {
   replacePin(machine: Machine, pin: Buffer): Promise<boolean>;
   /** Tells every process, after the commit, that this machine is to be looked at again. */
   announce(machine: Machine): Promise<void>;
-  /** For ever, with the state that the machine now has: exchange keys destroyed, tombstone written before the commit. */
+  /**
+   * For ever, with the state that the machine now has: exchange keys and open invitations destroyed, tombstone written
+   * before the commit.
+   */
   revoke(machine: Machine): Promise<void>;
 
   /** Wipes `privateKey`. @returns false when there is such a key */

@@ -185,6 +185,19 @@ t.test('a target that comes back gets what is kept, and how many are missing is 
   t.equal(webhook.dropped, 2);
 });
 
+t.test('what machines say of themselves makes room for what the server says', async (t) => {
+  const target = await webhookTarget(t);
+  const { webhook } = start(t, target.url);
+  const flood: Alert['kind'][] = Array(limits.serverWebhookAlerts).fill('acted');
+  // All in one turn, so that nothing is delivered meanwhile.
+  for (const kind of ['revoked', ...flood, 'refused', ...flood] as const)
+    webhook.push({ ...alert(kind), kind });
+  t.equal(webhook.dropped, limits.serverWebhookAlerts + 2);
+  await target.until(({ length }) => length === limits.serverWebhookAlerts);
+  const told = target.received.map(({ json }) => json.kind);
+  t.same([told[0], told.filter((kind) => kind !== 'acted')], ['revoked', ['revoked', 'refused']]);
+});
+
 t.test('it stops at once, whatever it does', async (t) => {
   const target = await webhookTarget(t, () => 'hang');
   const hanging = start(t, target.url);

@@ -1,6 +1,8 @@
 import { createHash, randomBytes } from 'node:crypto';
 import type { Test } from 'tap';
+import { AppError } from '../../../src/base/errors.ts';
 import { limits } from '../../../src/base/limits.ts';
+import type { Clock } from '../../../src/base/ports.ts';
 import { generateEphemeral } from '../../../src/exchange/agreement.ts';
 import { curves } from '../../../src/exchange/curve.ts';
 import { parseEcKey, toJwk } from '../../../src/exchange/jwk.ts';
@@ -22,7 +24,17 @@ const wrong = (reason: string) => new Error(reason) as never;
 /** A server without its listener, whose time is the test's. */
 export async function startApp(t: Test, place: Place) {
   let nowMs = 0;
-  const clock = { nowMs: () => nowMs, sleep: async () => {} };
+  const sleepers = new Map<() => void, number>();
+  const clock: Clock = {
+    nowMs: () => nowMs,
+    sleep: (ms, signal) =>
+      new Promise((wake, stop) => {
+        const stopped = () => stop(new AppError('stopped', 'stopped'));
+        if (signal.aborted) return stopped();
+        signal.addEventListener('abort', stopped, { once: true });
+        sleepers.set(wake, nowMs + ms);
+      }),
+  };
   const store = await openAt(t, place, {
     clock,
     asRevoked: (state) => revoked(state as unknown as MachineState) as never,
@@ -33,9 +45,9 @@ export async function startApp(t: Test, place: Place) {
   const alert = (one: Alert) => void alerts.push(one);
   const upkeep = {} as App['upkeep'];
   const keys = { pin: PIN, next: null, chain: [], publicKeys: [] } as never as App['keys'];
-  const app: App = { store, random, alert, counters, keys, latestHead: () => null, upkeep };
+  const app: App = { store, random, clock, alert, counters, keys, latestHead: () => null, upkeep };
   const note = (line: string) => void lines.push(line);
-  const log = { info: note, warning: note, error: note };
+  const log = { warning: note, error: note, stranger: note };
   return {
     app,
     alerts,
@@ -45,6 +57,7 @@ export async function startApp(t: Test, place: Place) {
       for (let left = ms; left > 0; left -= limits.serverLeaseTickMs) {
         nowMs += Math.min(left, limits.serverLeaseTickMs);
         await store.tick();
+        for (const [wake, atMs] of sleepers) if (atMs <= nowMs && sleepers.delete(wake)) wake();
       }
     },
     operate: <K extends keyof OperatorResponses>(request: OperatorRequest) =>

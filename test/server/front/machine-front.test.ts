@@ -1,6 +1,7 @@
 import { hash, randomBytes } from 'node:crypto';
 import t, { type Test } from 'tap';
 import * as v from 'valibot';
+import { limits } from '../../../src/base/limits.ts';
 import type { ServerConnection } from '../../../src/base/server-connection.ts';
 import { generateEphemeral } from '../../../src/exchange/agreement.ts';
 import { curves } from '../../../src/exchange/curve.ts';
@@ -9,6 +10,7 @@ import { startRecovery } from '../../../src/exchange/recovery.ts';
 import { clock } from '../../../src/os/clock.ts';
 import { serveHttps } from '../../../src/os/https-server.ts';
 import { serverConnector } from '../../../src/os/server-connection.ts';
+import { routes } from '../../../src/server/api/routes.ts';
 import { machineFront } from '../../../src/server/front/machine-front.ts';
 import { ratesOf } from '../../../src/server/front/rates.ts';
 import { ask } from '../../../src/wire/ask.ts';
@@ -134,32 +136,40 @@ t.test('a renewed certificate is the same machine, another key under its name is
   t.equal(await get(selfSigned({})), 404);
 });
 
+/** For each route with a body, one that is in its form. */
+const bodies: Readonly<Record<string, object>> = {
+  '/v1/join': { invitation: 'A'.repeat(43) },
+  '/v1/keys': { crv: 'P-256', alive: 'A'.repeat(43), boot: BOOT },
+  '/v1/keys/{kid}/recover': { point: toJwk(generateEphemeral(curves['P-256']).point), boot: BOOT },
+  '/v1/keepalive': { boot: BOOT },
+  '/v1/expect': { boot: BOOT, proof: { kid: 'A'.repeat(43), proof: 'A'.repeat(43) }, 'within-ms': 1 },
+  '/v1/audit/digests': { after: 0 },
+  '/v1/alerts': { kind: 'acted', text: '' },
+};
+
 t.test('a stranger is told the same, whatever he asks for', async (t) => {
   const server = await start(t);
   const machine = await server.join('nas');
   const other = await server.join('other');
   const { kid } = await makeKey(await server.connect(machine));
-  const recover = JSON.stringify({ point: toJwk(generateEphemeral(curves['P-256']).point), boot: BOOT });
-  const asked: [path: string, json?: string][] = [
-    [`/v1/keys/${kid}`],
-    [`/v1/keys/${'A'.repeat(43)}`],
-    [`/v1/keys/${kid}/recover`, recover],
-    [`/v1/keys/${'A'.repeat(43)}/recover`, recover],
-    ['/v1/keepalive', JSON.stringify({ boot: BOOT })],
-    ['/v1/watch'],
-    ['/v1/operator', '{"command":"list","after":""}'],
-    ['/v1/join', JSON.stringify({ invitation: 'A'.repeat(43) })],
-    ['/nowhere'],
-    ['/'],
-  ];
+  const strangers = [undefined, selfSigned({})];
   const told = new Set<string>();
-  for (const [path, json] of asked) {
-    for (const identity of [undefined, selfSigned({})]) {
-      if (path === '/v1/join' && identity === undefined) continue;
-      const { status, body } = await raw(await server.connect(identity), path, json);
-      t.match(body['request-id'], /^[\w-]{12}$/);
-      told.add(JSON.stringify([status, { ...body, 'request-id': '' }]));
+  const asks = async (identity: Identity | undefined, method: string, path: string, json?: string) => {
+    const { status, body } = await raw(await server.connect(identity), path, json, method);
+    t.match(body['request-id'], /^[\w-]{12}$/, `${method} ${path}`);
+    told.add(JSON.stringify([status, { ...body, 'request-id': '' }]));
+  };
+  for (const { method, path, principal, request } of routes) {
+    if (principal === 'none') continue;
+    const json = request === null ? undefined : JSON.stringify(bodies[path]);
+    for (const identity of principal === 'newcomer' ? [selfSigned({})] : strangers) {
+      for (const id of path.includes('{kid}') ? [kid, 'A'.repeat(43)] : [''])
+        await asks(identity, method, path.replace('{kid}', id), json);
     }
+  }
+  for (const identity of strangers) {
+    await asks(identity, 'POST', '/v1/operator', '{"command":"list","after":""}');
+    for (const path of ['/nowhere', '/']) await asks(identity, 'GET', path);
   }
   // And a friend who asks for what is another's.
   const friend = await raw(await server.connect(other), `/v1/keys/${kid}`);
@@ -167,6 +177,16 @@ t.test('a stranger is told the same, whatever he asks for', async (t) => {
   t.same([...told], ['[404,{"code":"unknown","message":"not known here","request-id":""}]']);
   // That of the machine that made the key: it alone was granted something.
   await until(() => server.listener.connections === 1);
+});
+
+t.test('what anybody may ask is no machine’s business', async (t) => {
+  const server = await start(t);
+  const open = routes.filter(({ principal }) => principal === 'none').map(({ path }) => path);
+  t.same(open, ['/v1/identity']);
+  const { status, body } = await raw(await server.connect(), '/v1/identity');
+  t.same({ status, body }, { status: 200, body: { chain: [] } });
+  const joining = await raw(await server.connect(), '/v1/join', JSON.stringify(bodies['/v1/join']));
+  t.match(joining, { status: 400, body: { code: 'bad-request' } }, 'who shows no key has none to join with');
 });
 
 t.test('why is in the log alone, in one line, under the same id', async (t) => {
@@ -292,6 +312,29 @@ t.test('too many requests: refused, and told once', async (t) => {
   const [line, ...more] = server.lines.filter((one) => one.includes('too-many'));
   t.match(line, /^127\.0\.0\.1: too-many: too many requests of sha256\/[\w-]{43} \[[\w-]{12}\]$/);
   t.same(more, []);
+});
+
+t.test('a stranger does not fill the log', async (t) => {
+  const plenty = { perSecond: 1e6, burst: 1e6 };
+  const rates = ratesOf({ handshakes: plenty, fromAddress: plenty, ofMachine: plenty });
+  const { app } = await startApp(t, sqlitePlace(t));
+  const lines: string[] = [];
+  const note = (line: string) => void lines.push(line);
+  const log = { info: note, warning: note, error: note };
+  // A clock that stands still: nothing is given back.
+  const still = { nowMs: () => 0, sleep: clock.sleep };
+  const front = machineFront({ app, log, clock: still, rates });
+  const ask = async (address: string) => {
+    const peer = { kind: 'network', address, pinSha256: randomBytes(32) } as const;
+    const call = { method: 'GET', target: '/v1/watch', contentType: '', peer, signal };
+    return (await front.answer({ ...call, body: async () => Buffer.alloc(0) })).status;
+  };
+  for (let count = 0; count < 200; count++) t.equal(await ask('192.0.2.1'), 404);
+  t.equal(lines.length, limits.serverStrangerLineBurst + 1);
+  t.match(lines.at(-1), /^192\.0\.2\.1 GET \/v1\/watch: unknown: .*; and more of that, which is not told$/);
+  for (let count = 0; count < 600; count++) await ask(`198.51.100.${count % 256}`);
+  t.equal(lines.length, limits.serverStrangerLineBurstOfAll + 2, 'nor do many');
+  t.equal(app.counters.refusals.unknown, 800, 'all are counted');
 });
 
 t.test('too many connections: closed before a handshake, and told once', async (t) => {

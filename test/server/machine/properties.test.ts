@@ -2,8 +2,14 @@ import fc from 'fast-check';
 import t from 'tap';
 import type { Event } from '../../../src/server/machine/event.ts';
 import { afterTombstones } from '../../../src/server/machine/operator.ts';
-import { defaultPolicy, type Policy } from '../../../src/server/machine/policy.ts';
-import { joined, type MachineState, statusAt } from '../../../src/server/machine/state.ts';
+import {
+  CLAIMS_PER_HOUR,
+  defaultPolicy,
+  KEYS_PER_MACHINE,
+  type Policy,
+  TOLD_AT_MOST,
+} from '../../../src/server/machine/policy.ts';
+import { armedUntilMs, joined, type MachineState, statusAt } from '../../../src/server/machine/state.ts';
 import { transition } from '../../../src/server/machine/transition.ts';
 
 const MINUTE = 60_000;
@@ -17,6 +23,7 @@ const word = <T extends string>(...words: T[]) => fc.constantFrom(...words);
 const boot = word('a', 'b', 'c', 'd');
 const from = word('192.0.2.1', '198.51.100.7');
 const kid = word('k1', 'k2', 'k3', 'k4', 'k5', 'k6', 'k7', 'k8');
+const kept = fc.subarray(['k1', 'k2', 'k3', 'k4', 'k5', 'k6', 'k7', 'k8']);
 const withinMs = fc.nat({ max: 20 * MINUTE });
 /** Time only goes on; a server that was stopped has a lease clock that stood still, which is a step of 0. */
 const stepMs = fc.oneof(fc.constant(0), fc.nat({ max: 3 * MINUTE }), fc.nat({ max: 20 * MINUTE }));
@@ -39,8 +46,8 @@ const theft: fc.Arbitrary<Event> = fc.oneof(
   fc.record({ type: type('recover'), kid, requestId, boot: thiefsBoot, from }),
   fc.record({ type: type('keepalive'), proven: unproven, boot, from }),
   fc.record({ type: type('announce'), proven: unproven, withinMs, boot, from }),
-  fc.record({ type: type('register'), proven: unproven, kid, alive: fc.constant('own'), boot, from }),
-  fc.record({ type: type('delete-key'), from }),
+  fc.record({ type: type('register'), proven: unproven, kid, alive: fc.constant('own'), kept, boot, from }),
+  fc.record({ type: word('delete-key', 'claim', 'stray'), from }),
 );
 
 const proven = fc.boolean();
@@ -50,11 +57,18 @@ const anything: fc.Arbitrary<Event> = fc.oneof(
   theft,
   fc.record({ type: type('keepalive'), proven, boot, from }),
   fc.record({ type: type('announce'), proven, withinMs, boot, from }),
-  fc.record({ type: type('register'), kid, alive: fc.constant('h'), proven, boot, from }),
+  fc.record({ type: type('register'), kid, alive: fc.constant('h'), kept, proven, boot, from }),
   fc.record({ type: word('lock', 'rejoin', 'restore') }),
   fc.record({ type: type('allow'), confirmed: fc.boolean() }),
   fc.record({ type: type('allow'), confirmed: fc.constant(true) }),
   fc.record({ type: type('expect'), boots: fc.nat({ max: 3 }), withinMs }),
+  // No longer than `policy`, by which these properties measure.
+  fc.record({
+    type: type('policy'),
+    policy: fc
+      .record({ leaseMs: fc.integer({ min: 1, max: LEASE }), bootGraceMs: fc.nat({ max: GRACE }) })
+      .map((change) => ({ ...policy, ...change })),
+  }),
 );
 
 interface Run {
@@ -76,7 +90,8 @@ function tell(run: Run, event: Event, wall: number): ReturnType<typeof transitio
 /** A machine that was alive at the moment from which on the lease clock counts. */
 function alive(): Run {
   const run = { state: joined(policy), leaseMs: 0 };
-  tell(run, { type: 'register', kid: 'k1', alive: 'h', proven: false, boot: 'a', from: '192.0.2.1' }, 0);
+  const first = { type: 'register', kid: 'k1', alive: 'h', kept: [], proven: false, boot: 'a' } as const;
+  tell(run, { ...first, from: '192.0.2.1' }, 0);
   tell(run, { type: 'keepalive', proven: true, boot: 'a', from: '192.0.2.1' }, 0);
   return run;
 }
@@ -118,7 +133,7 @@ t.test('nor do they after anything that happened before, but for boots that were
       for (const [step, wall, event] of before) {
         run.leaseMs += step;
         const outcome = tell(run, event, wall);
-        if (outcome === null || outcome.refusal !== null) continue;
+        if (outcome === null || outcome.refusal !== null || event.type === 'claim') continue;
         const lastsMs = 'withinMs' in event ? event.withinMs : LEASE;
         untilMs = Math.max(untilMs, run.leaseMs + lastsMs);
         if (event.type === 'expect') boots = Math.max(boots, 2 + event.boots);
@@ -229,7 +244,7 @@ t.test('revoked is for ever, whatever follows', (t) => {
         for (const [step, wall, event] of steps) {
           run.leaseMs += step;
           const outcome = tell(run, event, wall);
-          if (run.state.status !== 'revoked') continue;
+          if (run.state.status !== 'revoked' || event.type === 'claim') continue;
           if ('from' in event && outcome?.refusal !== 'revoked')
             throw new Error(`${event.type} was answered`);
         }
@@ -286,6 +301,106 @@ t.test('a deadline is never a sum: at most the longest of its reasons from now',
         const deadlineMs = run.state.deadlineMs ?? 0;
         if (deadlineMs > Math.max(beforeMs, run.leaseMs + LEASE)) throw new Error(`${event.type}: too late`);
         if (event.type === 'recover' && deadlineMs < beforeMs) throw new Error('earlier than it was');
+      }
+    }),
+    RUNS,
+  );
+  t.pass();
+  t.end();
+});
+
+t.test(
+  'however many keys a machine makes, it has a bounded number, and the proof of each that is left',
+  (t) => {
+    const step = fc.record({
+      stepMs: fc.nat({ max: LEASE }),
+      asks: fc.boolean(),
+      /** Of the keys that are left, so many of the oldest are destroyed. */
+      destroyed: fc.oneof(fc.constant(0), fc.nat({ max: 2 }), fc.nat({ max: 100 })),
+    });
+    fc.assert(
+      fc.property(fc.array(step, { minLength: 100, maxLength: 300 }), (steps) => {
+        const run = alive();
+        let kept = ['k1'];
+        const from = '192.0.2.1';
+        steps.forEach(({ stepMs, asks, destroyed }, index) => {
+          run.leaseMs += stepMs;
+          kept = kept.slice(destroyed);
+          const kid = `n${index}`;
+          // Later than its lease it comes back with its proof first.
+          tell(run, { type: 'keepalive', proven: true, boot: 'a', from }, 0);
+          const event = { type: 'register', kid, alive: 'h', kept, proven: true, boot: 'a', from } as const;
+          const refusal = tell(run, event, 0)?.refusal;
+          if (refusal !== (kept.length < KEYS_PER_MACHINE ? null : 'count-used'))
+            throw new Error(`${refusal}`);
+          if (refusal === null) kept = [...kept, kid];
+          if (asks) tell(run, { type: 'recover', kid, requestId: 'r', boot: 'a', from }, 0);
+          const known = Object.keys(run.state.alive);
+          if (known.length > KEYS_PER_MACHINE) throw new Error(`${known.length} proofs`);
+          if (!kept.every((each) => known.includes(each))) throw new Error('the proof of a key that is left');
+        });
+      }),
+      { numRuns: 200 },
+    );
+    t.pass();
+    t.end();
+  },
+);
+
+t.test('who has a machine’s identity has nobody told without end, revoked or not', (t) => {
+  const unknownBoot = fc.nat({ max: 1000 }).map((n) => n.toString(16));
+  const anywhere = fc.ipV4();
+  const flood: fc.Arbitrary<Event> = fc.oneof(
+    fc.record({ type: word('claim', 'stray', 'delete-key'), from: anywhere }),
+    fc.record({ type: type('recover'), kid, requestId, boot: unknownBoot, from: anywhere }),
+    fc.record({ type: type('announce'), proven: unproven, withinMs, boot, from: anywhere }),
+    fc.record({ type: type('revoke') }),
+  );
+  const approval = word('auto', 'manual');
+  const HOUR = 60 * MINUTE;
+  fc.assert(
+    fc.property(
+      approval,
+      fc.array(fc.tuple(fc.nat({ max: MINUTE }), flood), { minLength: 100, maxLength: 300 }),
+      (approval, steps) => {
+        const run = alive();
+        run.state = { ...run.state, policy: { ...policy, approval } };
+        let [claims, told, sinceRevoked] = [0, 0, 0];
+        for (const [step, event] of steps) {
+          run.leaseMs += step;
+          const wasRevoked = run.state.status === 'revoked';
+          const outcome = tell(run, event, 0);
+          if (outcome === null) continue;
+          const isClaim = event.type === 'claim' && outcome.refusal === null;
+          if (isClaim && wasRevoked) sinceRevoked++;
+          else if (isClaim) claims++;
+          told += outcome.alerts.filter((kind) => kind === 'refused' || kind === 'approval-pending').length;
+        }
+        const hours = Math.ceil(run.leaseMs / HOUR) + 1;
+        if (claims > CLAIMS_PER_HOUR * hours || sinceRevoked > CLAIMS_PER_HOUR) throw new Error('claims');
+        if (told > TOLD_AT_MOST * (Math.ceil(run.leaseMs / (10 * MINUTE)) + 1))
+          throw new Error(`${told} told`);
+        if (run.state.told.length > TOLD_AT_MOST) throw new Error('remembered without end');
+      },
+    ),
+    { numRuns: 500 },
+  );
+  t.pass();
+  t.end();
+});
+
+t.test('when a machine will be locked is known beforehand, to the very instant', (t) => {
+  fc.assert(
+    fc.property(fc.array(fc.tuple(stepMs, anything), { maxLength: 40, size: 'max' }), (steps) => {
+      const run = alive();
+      for (const [step, event] of steps) {
+        run.leaseMs += step;
+        tell(run, event, 0);
+        if (statusAt(run.state, run.leaseMs) !== 'armed') continue;
+        const untilMs = armedUntilMs(run.state);
+        if (untilMs === null) throw new Error('never');
+        if (statusAt(run.state, untilMs - 1) !== 'armed') throw new Error('earlier');
+        if (statusAt(run.state, untilMs) !== 'locked') throw new Error('later');
       }
     }),
     RUNS,

@@ -29,8 +29,8 @@ class Story {
     return this.last.refusal;
   }
 
-  seal(boot = 'a', kid = 'k1', proven = false) {
-    return this.tell({ type: 'register', kid, alive: 'hash', proven, boot, from: HOME });
+  seal(boot = 'a', kid = 'k1', proven = false, kept: readonly string[] = Object.keys(this.state.alive)) {
+    return this.tell({ type: 'register', kid, alive: 'hash', kept, proven, boot, from: HOME });
   }
   allow(confirmed = false) {
     return this.tell({ type: 'allow', confirmed });
@@ -373,5 +373,90 @@ t.test('a machine that was carried away learns that it is locked', (t) => {
   const late = sealed({ allowedFrom: [HOME] }).at(60);
   t.equal(late.alive('a', true, '198.51.100.7'), 'locked', 'and its late proof counts from home alone');
   t.equal(late.alive(), null);
+  t.end();
+});
+
+t.test('a machine has at most 64 keys; what is destroyed makes room', (t) => {
+  const story = sealed();
+  const kept = Array.from({ length: 64 }, (_, index) => `k${index + 1}`);
+  for (const kid of kept.slice(1)) t.equal(story.seal('a', kid, true), null, kid);
+  t.equal(story.seal('a', 'one more', true), 'count-used');
+  t.same(story.alerts, ['refused']);
+  t.equal(story.seal('a', 'one more', false), 'unknown', 'who proves nothing is told nothing of it');
+  story.recover('a', 'k1');
+  story.recover('a', 'k2');
+  t.equal(story.seal('a', 'one more', true, kept.slice(2)), null);
+  const { alive, session } = story.state;
+  t.same(
+    Object.keys(alive),
+    [...kept.slice(1), 'one more'],
+    'the oldest proof of a destroyed key makes room',
+  );
+  t.ok(session?.released, 'that keys were released is not forgotten with the last of them');
+  t.end();
+});
+
+t.test('a machine says 16 things of itself in an hour, and 16 at all once it is revoked', (t) => {
+  const story = sealed();
+  const claim = () => story.tell({ type: 'claim', from: '198.51.100.7' });
+  for (let count = 0; count < 16; count++) t.equal(claim(), null);
+  t.equal(claim(), 'count-used');
+  t.same(story.alerts, []);
+  t.equal(story.at(60).tell({ type: 'lock' }), null);
+  t.equal(claim(), null, 'an hour later, locked and elsewhere');
+  story.tell({ type: 'revoke' });
+  for (let count = 0; count < 16; count++) t.equal(claim(), null, 'what it did about that');
+  t.equal(story.at(1_000_000).seal(), 'revoked');
+  t.equal(claim(), 'revoked');
+  t.equal(story.status, 'revoked');
+  t.end();
+});
+
+t.test('of refusals one machine has 16 told in ten minutes, whatever it asks for', (t) => {
+  const story = sealed();
+  let told = 0;
+  for (let second = 0; second < 120; second++) {
+    story.at(second / 60).tell({ type: 'stray', from: `192.0.2.${second}` });
+    told += story.alerts?.length ?? 0;
+  }
+  t.equal(told, 16);
+  story.at(11).tell({ type: 'stray', from: HOME });
+  t.same(story.alerts, ['refused']);
+  t.end();
+});
+
+t.test('each request that waits for an approval is told, and no more than 16', (t) => {
+  const story = sealed({ approval: 'manual' });
+  const alerts = (boot: string, kid = 'k1') => {
+    t.equal(story.recover(boot, kid), 'approval-pending');
+    return story.alerts;
+  };
+  t.same(alerts('b'), ['approval-pending']);
+  t.same(alerts('b'), [], 'once');
+  t.same(alerts('b', 'k2'), ['approval-pending'], 'another key is another request');
+  for (let boot = 0; boot < 14; boot++) t.same(alerts(`x${boot}`), ['approval-pending']);
+  t.same(alerts('y'), []);
+  t.end();
+});
+
+t.test('another policy: a shorter lease ends sooner, a longer one comes with the next proof', (t) => {
+  const story = sealed();
+  const rule = (change: Partial<Policy>) =>
+    story.tell({ type: 'policy', policy: { ...story.state.policy, ...change } });
+  rule({ leaseMs: 60 * MINUTE });
+  t.equal(story.at(15).status, 'locked', 'nothing is given that no proof has earned');
+  rule({ leaseMs: 0 });
+  t.equal(story.status, 'locked', 'nor does it arm one whose lease has ended');
+  t.equal(story.state.cause, 'lease');
+  story.allow();
+  t.equal(story.at(10_000).status, 'armed');
+  rule({ leaseMs: 30 * MINUTE });
+  t.equal(leaseLeftMs(story.state, story.minute * MINUTE), 30 * MINUTE);
+  rule({ leaseMs: MINUTE, bootGraceMs: 2 * MINUTE });
+  t.equal(leaseLeftMs(story.state, story.minute * MINUTE), 2 * MINUTE);
+  rule({ allowedFrom: ['198.51.100.0/24'] });
+  t.equal(story.alive(), 'not-allowed-from');
+  story.tell({ type: 'revoke' });
+  t.throws(() => rule({ leaseMs: 0 }), { code: 'refused' });
   t.end();
 });

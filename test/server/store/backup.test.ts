@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import t, { type Test } from 'tap';
+import { limits } from '../../../src/base/limits.ts';
 import { Secret } from '../../../src/base/secret.ts';
 import { verifyAudit } from '../../../src/server/audit/verify.ts';
 import { writeBackup } from '../../../src/server/store/backup.ts';
@@ -167,4 +168,11 @@ t.test('a backup is one state, whatever happens meanwhile', async (t) => {
     for (let n = 0; n < 9; n++) total += Number((await stateOf(restored, `m${n}`))['n']);
     t.equal(total, counted, `${kind}: each count has its record`);
   }
+});
+
+t.test('what a restore would not take is told when the backup is made', async (t) => {
+  const store = await openAt(t, sqlitePlace(t));
+  const state = stateFor({ is: 'x'.repeat(limits.serverBackupLineBytes) });
+  await store.transaction((tx) => tx.addMachine(newMachine('big', { state })));
+  await t.rejects(backupOf(store), { code: 'damaged', message: /^backup: a machine takes \d+ bytes/ });
 });
