@@ -25,8 +25,8 @@ export const unenrollCommand: Command = {
 
 Removes all that enroll has made for VOLUME, once a passphrase has shown that it
 opens without: the keyslots, the sealed keys, the keys at key servers, counters
-in the TPM, and the change in crypttab if its line is still as enroll left it. Units stay enabled
-while another volume is enrolled.
+in the TPM, and the change in crypttab if its line is still as enroll left it.
+Units stay enabled while another volume is enrolled.
 
   --unlock-key-file FILE
                     a passphrase of another keyslot, - for standard input;
