@@ -27,9 +27,10 @@ export const backupCommand: Command = {
   summary: "a volume's header and configuration, encrypted, in one file",
   help: `usage: fetch-luks-key backup VOLUME FILE [OPTIONS]
 
-Writes the volume's LUKS header, its sealed keys, crypttab and /etc/fetch-luks-key
-without this machine's private keys into a new FILE, encrypted to a passphrase. Keep
-it elsewhere. To open it, nothing of ours is needed:
+Writes the volume's LUKS header, its sealed keys, crypttab and
+/etc/fetch-luks-key without this machine's private keys into a new FILE,
+encrypted to a passphrase. Keep it elsewhere. To open it, nothing of ours is
+needed:
   jose jwe dec -p -i FILE | tar -xz
 A header that is restored has the keys of its time again: it undoes rotate. So
 does whoever has this file, its passphrase, and an old key.
