@@ -6,7 +6,7 @@ import { keyServerLayer } from './harness/product.ts';
 import { scenario } from './harness/scenario.ts';
 
 const STATE = `systemctl is-active ${KEY_SERVER_UNIT} | sed 's/^/service: /'\n`;
-const OPENS = 'fetch-luks-key open < /root/sealed\n';
+const OPENS = 'fetch-luks-key open /root/sealed\n';
 
 const JOINS = `${STATE}
 # Who comes first starts it.
