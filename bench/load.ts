@@ -19,8 +19,8 @@ export interface Client {
 export interface Job {
   readonly port: number;
   readonly tls: boolean;
-  /** A connection for each request, or one for each client that is kept. */
-  readonly connections: 'fresh' | 'kept';
+  /** A connection for each request; one for each client that is kept; or the same, each asked once and all held. */
+  readonly connections: 'fresh' | 'kept' | 'held';
   readonly clients: readonly Client[];
   readonly seconds: number;
   /** Requests in flight; with `perSecond`, as many as it takes. */
@@ -63,7 +63,8 @@ if (job.connections === 'kept') for (const one of all) one.socket = await connec
 const cpu = process.cpuUsage();
 const start = performance.now();
 const end = start + job.seconds * 1000;
-await (job.perSecond === null ? closedLoop() : paced(job.perSecond));
+if (job.connections === 'held') await holdAll();
+else await (job.perSecond === null ? closedLoop() : paced(job.perSecond));
 const seconds = (performance.now() - start) / 1000;
 const { user, system } = process.cpuUsage(cpu);
 times.sort((a, b) => a - b);
@@ -80,6 +81,20 @@ process.stdout.write(`${JSON.stringify(tally)}\n`, () => process.exit(0));
 async function closedLoop(): Promise<void> {
   const workers = Array.from({ length: job.inFlight }, async () => {
     while (performance.now() < end) await once(performance.now());
+  });
+  await Promise.all(workers);
+}
+
+/** The server closes at once what has not asked. */
+async function holdAll(): Promise<void> {
+  const workers = Array.from({ length: job.inFlight }, async () => {
+    for (let one = idle.shift(); one !== undefined; one = idle.shift()) {
+      const asked = performance.now();
+      one.socket = await connected(one);
+      const status = await answered(one.socket, one.client.request);
+      if (status === '200') times.push(performance.now() - asked);
+      else count(status);
+    }
   });
   await Promise.all(workers);
 }

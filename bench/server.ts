@@ -8,6 +8,7 @@ import { cpus, release, tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as pause } from 'node:timers/promises';
+import { serverLimits } from '../src/base/server-limits.ts';
 import { generateEphemeral } from '../src/exchange/agreement.ts';
 import { curves } from '../src/exchange/curve.ts';
 import { toJwk } from '../src/exchange/jwk.ts';
@@ -21,6 +22,7 @@ import { writePart } from './results.ts';
 const SECONDS = 6;
 const ROUNDS = 3;
 const ASKERS = 1_000;
+const HELD = serverLimits.connections;
 const SIZES = [100, 10_000, 100_000];
 const root = resolve(import.meta.dirname, '..');
 const executable = join(root, 'dist/luks-key-server');
@@ -128,8 +130,8 @@ const cpuOf = (pid: number): number => {
     .map(Number);
   return (user + system) / 100;
 };
-const residentMiB = (pid: number): number =>
-  Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'latin1'))?.[1]) / 1024;
+const memoryMiB = (pid: number, of: 'VmRSS' | 'VmHWM'): number =>
+  Number(new RegExp(`${of}:\\s+(\\d+)`).exec(readFileSync(`/proc/${pid}/status`, 'latin1'))?.[1]) / 1024;
 
 async function main(): Promise<string> {
   const sections = [introduction(), await besideTangd(), await growth()];
@@ -239,8 +241,17 @@ async function besideTangd(): Promise<string> {
   say(`keep-alives, as many as it can: ${perSecond(most).toFixed(0)}/s`);
   const paced = await load({ ...job(port, true, 'kept', keepalives), perSecond: 3_000 });
   say(`keep-alives, 3,000/s: ${perSecond(paced).toFixed(0)}/s, p99 ${paced.p99Ms.toFixed(0)} ms`);
-  const memory = residentMiB(server.pid);
+  const memory = memoryMiB(server.pid, 'VmRSS');
   await server.stop();
+
+  say(`${HELD} idle connections`);
+  const patient = await startServer(args);
+  const alone = memoryMiB(patient.pid, 'VmRSS');
+  // As many from one machine as it takes: the listener's limit is what is filled.
+  const clients = Array.from({ length: HELD }, (_, index) => keepalives[index % ASKERS] as Client);
+  const held = await load(job(port, true, 'held', clients));
+  const peak = memoryMiB(patient.pid, 'VmHWM');
+  await patient.stop();
   return `## Recover calls, against \`tangd\`
 
 \`tangd\` with its P-521 keys over plain HTTP, a process for each connection (\`systemd-socket-activate --accept --inetd\`).
@@ -261,7 +272,12 @@ ${row('P-521, Tang face, fresh connections', 'face', '≥ 0.5')}
 | as many as it can, ${jobs.fresh?.inFlight} in flight | ${perSecond(most).toFixed(0)} | ${most.medianMs.toFixed(1)} | ${most.p99Ms.toFixed(1)} | ≥ 3,000/s |
 | 3,000 a second, each on time | ${perSecond(paced).toFixed(0)} | ${paced.medianMs.toFixed(1)} | ${paced.p99Ms.toFixed(1)} | ≤ 100 ms |
 
-The server's resident memory afterwards: ${memory.toFixed(0)} MiB.`;
+The server's resident memory afterwards: ${memory.toFixed(0)} MiB.
+
+## Idle connections, as many as the listener takes
+
+${held.requests.toLocaleString('en')} connections of ${ASKERS.toLocaleString('en')} machines, each of which asked once and then kept still. Resident memory rose from ${alone.toFixed(0)} MiB
+to ${peak.toFixed(0)} MiB at most: ${(((peak - alone) * 1024) / held.requests).toFixed(0)} KiB for each.`;
 }
 
 function job(port: number, tls: boolean, connections: Job['connections'], clients: readonly Client[]): Job {
@@ -312,7 +328,7 @@ async function growth(): Promise<string> {
       const ratio = median(own.map((ms, round) => ms / (least[round] ?? Number.NaN)));
       return `${median(own).toFixed(2)} | ${ratio.toFixed(2)}`;
     });
-    return `| ${size.toLocaleString('en')} | ${cells.join(' | ')} | ${(server.startMs / 1000).toFixed(1)} | ${residentMiB(server.pid).toFixed(0)} |`;
+    return `| ${size.toLocaleString('en')} | ${cells.join(' | ')} | ${(server.startMs / 1000).toFixed(1)} | ${memoryMiB(server.pid, 'VmRSS').toFixed(0)} |`;
   });
   for (const { server } of servers) await server.stop();
   return `## How cost grows with the number of machines

@@ -1,4 +1,4 @@
-/** All limits in one place: the unit is in the name, the reason beside it. */
+/** All limits but luks-key-server's: the unit is in the name, the reason beside it. */
 export const limits = {
   /** A sealed key as text: a service's secret of 1 MiB in base64, and a header. */
   sealedKeyBytes: 1792 * 1024,
@@ -161,93 +161,6 @@ export const limits = {
   credentialRefusalBytes: 1024 * 1024 + 1,
   /** Random bytes that answer a failed request for a volume. */
   volumeRefusalBytes: 64,
-  /** What the lease clock advances by at most per tick: what a server that was stopped or cut off may miscount. */
-  serverLeaseTickMs: 10_000,
-  /** Between two ticks: two of them may be late before the lease clock stands still. */
-  serverBeatMs: 3_000,
-  /** SQLite: transactions that share one commit, so that a full queue does not hold the first answer for long. */
-  serverTransactionsPerCommit: 256,
-  /** Wait for another process's lock on the database or a row of it. */
-  serverLockWaitMs: 5_000,
-  /** One statement, and one transaction that stopped talking, in PostgreSQL: a lost client must not hold a row. */
-  serverStatementMs: 10_000,
-  /** Connections to PostgreSQL per process, one of which listens: its default is 100 for all. */
-  serverDatabaseConnections: 9,
-  /** Machines that are named where they may be many. */
-  serverNamesShown: 5,
-  /** Rows read at once where all are read: each page is one pause for other work. */
-  serverPageRows: 200,
-  /** An invitation: long enough to walk to the machine, too short to be found later. */
-  serverInvitationMs: 3_600_000,
-  /** What the operator's own commands wait for the server: a backup of 100,000 machines takes minutes. */
-  serverOperatorMs: 600_000,
-  /** Below it the doctor speaks. */
-  serverDiskSpareBytes: 256 * 1024 * 1024,
-  /** A key that was deleted comes back for so long. */
-  serverDeletedKeyMs: 7 * 86_400_000,
-  serverDeletedKeyPauseMs: 3_600_000,
-  /** One chunk of a backup: what is held in memory before it is authenticated. */
-  serverBackupChunkBytes: 64 * 1024,
-  /** One line of a backup, which is one row. */
-  serverBackupLineBytes: 1024 * 1024,
-  /** A request's line and headers: ours take less than 300 bytes. */
-  serverHeaderBytes: 4 * 1024,
-  /** A request's body: a point is 250 bytes; the rest is for evidence with the log of a measured boot. */
-  serverBodyBytes: 64 * 1024,
-  /** Connections of one listener: an idle one costs 115 KiB of memory, all of them 1.1 GiB. */
-  serverConnections: 10_000,
-  /** Of these, from one address: a fleet behind one router, and never all. */
-  serverConnectionsPerAddress: 1_000,
-  /** TLS handshake: four flights over the slowest line. */
-  serverHandshakeMs: 10_000,
-  /** From a connection's, or a request's, first byte to the end of its headers; to its end. */
-  serverHeadersMs: 10_000,
-  serverRequestMs: 20_000,
-  /** How often these two are looked at. */
-  serverTimeCheckMs: 1_000,
-  /** From the whole request to its answer. */
-  serverAnswerMs: 15_000,
-  /** A machine's connection without a request: longer than a third of the usual lease. */
-  serverIdleMs: 10 * 60_000,
-  /** A watching machine hears at least this often, so that both sides notice a line that is cut. */
-  serverHeartbeatMs: 30_000,
-  /** A lease that is about to end is looked at no more often, should its clock stand still. */
-  serverLeaseLookMs: 200,
-  /** What a watching machine may leave unread: far more than all its events. */
-  serverUnreadBytes: 16 * 1024,
-  /** What is in flight at a stop is waited for no longer: systemd's own patience is 90 s. */
-  serverStopMs: 20_000,
-  /** Handshakes per address: each costs 2 ms, so one address takes a tenth of a processor at most. */
-  serverHandshakesPerSecond: 50,
-  serverHandshakeBurst: 500,
-  /** Requests per address: a fleet behind one router. */
-  serverRequestsPerSecondFromAddress: 200,
-  serverRequestBurstFromAddress: 2_000,
-  /** Lines of the log about strangers of one address, and of all: 90 MiB a day at most. */
-  serverStrangerLinesPerSecond: 1,
-  serverStrangerLineBurst: 50,
-  serverStrangerLinesPerSecondOfAll: 5,
-  serverStrangerLineBurstOfAll: 500,
-  /** Requests per machine: a boot with 32 volumes makes two for each. */
-  serverRequestsPerSecondOfMachine: 5,
-  serverRequestBurstOfMachine: 100,
-  /** Addresses, or machines, whose rates are remembered: the longest unseen are forgotten. */
-  serverRateEntries: 20_000,
-  /** Connections of the metrics' listener: a few Prometheus servers ask, each over one. */
-  serverPlainConnections: 64,
-  /** A round that looks at every machine is followed by a rest this many times as long: 4 % of a processor. */
-  serverRoundsRest: 25,
-  /** What ended in the last round before a start may not have been told: a round over 100,000 machines, with its rest. */
-  serverRoundsRepeatedMs: 60_000,
-  /** Alerts that wait for one webhook: an hour of one every four seconds, 1 MiB at most. */
-  serverWebhookAlerts: 1_000,
-  /** One try of a webhook: what hangs is given up, and tried again. */
-  serverWebhookTryMs: 10_000,
-  /** First and longest pause between two tries: a receiver that was away for a night hears within minutes. */
-  serverWebhookPauseFirstMs: 1_000,
-  serverWebhookPauseLongestMs: 300_000,
-  /** A file with a webhook's secret: 64 bytes in base64. */
-  serverWebhookSecretBytes: 256,
   /** What is read of an event stream at once, and one answer of our server's. */
   serverAnswerBytes: 64 * 1024,
 } as const;

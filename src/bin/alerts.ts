@@ -1,5 +1,5 @@
 import { AppError } from '../base/errors.ts';
-import { limits } from '../base/limits.ts';
+import { serverLimits } from '../base/server-limits.ts';
 import type { WebhookSettings } from '../config/key-server.ts';
 import { clock } from '../os/clock.ts';
 import { http } from '../os/http.ts';
@@ -28,7 +28,7 @@ export async function startAlerts(
   const world = { http, clock, wallMs: Date.now, random, log: journal, latestHead };
   const webhooks: Webhook[] = [];
   for (const { url, secret } of settings) {
-    const key = webhookKey((await givenSecret(secret, limits.serverWebhookSecretBytes)).toString('latin1'));
+    const key = webhookKey((await givenSecret(secret, serverLimits.webhookSecretBytes)).toString('latin1'));
     if (key === null) {
       throw new AppError('bad-config', `${secret}: expected 24 to 64 bytes in base64`, {
         hint: 'made by: openssl rand -base64 32',

@@ -1,6 +1,6 @@
 import { createPrivateKey } from 'node:crypto';
 import { AppError, asAppError, exitStatusOf } from '../base/errors.ts';
-import { limits } from '../base/limits.ts';
+import { serverLimits } from '../base/server-limits.ts';
 import { main } from '../cli/server/main.ts';
 import type { OperatorWorld, ServeOptions } from '../cli/server/world.ts';
 import { defaultKeyServerConfig, loadKeyServerConfig } from '../config/key-server.ts';
@@ -34,7 +34,7 @@ const stop = new AbortController();
 for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => stop.abort());
 process.on('uncaughtException', (thrown) => {
   stop.abort(asAppError(thrown));
-  setTimeout(() => exitNow(exitStatusOf.bug), limits.serverStopMs);
+  setTimeout(() => exitNow(exitStatusOf.bug), serverLimits.stopMs);
 });
 
 async function serve(options: ServeOptions): Promise<void> {
@@ -88,7 +88,7 @@ async function heartbeat(counters: Counters, signal: AbortSignal, beat: () => Pr
       counters.failedHeartbeats++;
       journal.error(`store: ${asAppError(thrown).message}`);
     }
-    await clock.sleep(limits.serverBeatMs, signal).catch(() => {});
+    await clock.sleep(serverLimits.beatMs, signal).catch(() => {});
   }
 }
 

@@ -3,6 +3,7 @@ import type { Socket } from 'node:net';
 import { AppError } from '../base/errors.ts';
 import type { HttpReply, HttpService, Peer } from '../base/http-service.ts';
 import { limits } from '../base/limits.ts';
+import { serverLimits } from '../base/server-limits.ts';
 import { ambiguity } from './request-form.ts';
 
 /** Requests of a server that were begun and not yet answered. */
@@ -127,11 +128,11 @@ function readBody(request: IncomingMessage, maxBytes: number): Promise<Buffer> {
 /** Event by event; between them, a comment that keeps the line alive (HTML §9.2.6). */
 async function stream(body: AsyncIterable<string>, response: ServerResponse): Promise<void> {
   const send = (text: string) => {
-    if (response.writableLength > limits.serverUnreadBytes) response.destroy();
+    if (response.writableLength > serverLimits.unreadBytes) response.destroy();
     else response.write(text);
   };
   response.flushHeaders();
-  const beat = setInterval(() => send(':\n\n'), limits.serverHeartbeatMs);
+  const beat = setInterval(() => send(':\n\n'), serverLimits.heartbeatMs);
   try {
     for await (const text of body) send(text);
     response.end();

@@ -1,7 +1,7 @@
 import { createServer, type Server } from 'node:http';
 import { plainAddress } from '../base/address-group.ts';
 import type { HttpService } from '../base/http-service.ts';
-import { limits } from '../base/limits.ts';
+import { serverLimits } from '../base/server-limits.ts';
 import { limitConnections } from './admission.ts';
 import { answerRequests } from './http-requests.ts';
 import { type Listener, listen, type Place } from './listener.ts';
@@ -12,7 +12,7 @@ import { type Listener, listen, type Place } from './listener.ts';
  */
 export async function serveHttp(place: Place, service: HttpService): Promise<Listener> {
   const server = plainServer();
-  const count = limits.serverPlainConnections;
+  const count = serverLimits.plainConnections;
   const connections = limitConnections(server, { connections: count, connectionsPerAddress: count }, service);
   const requests = answerRequests(server, service, ({ remoteAddress = '' }) => {
     return { kind: 'network', address: plainAddress(remoteAddress), pinSha256: null };
@@ -23,11 +23,11 @@ export async function serveHttp(place: Place, service: HttpService): Promise<Lis
 /** With the limits of every listener of ours. */
 export function plainServer(): Server {
   return createServer({
-    headersTimeout: limits.serverHeadersMs,
-    requestTimeout: limits.serverRequestMs,
-    connectionsCheckingInterval: limits.serverTimeCheckMs,
-    keepAliveTimeout: limits.serverHeartbeatMs,
-    maxHeaderSize: limits.serverHeaderBytes,
+    headersTimeout: serverLimits.headersMs,
+    requestTimeout: serverLimits.requestMs,
+    connectionsCheckingInterval: serverLimits.timeCheckMs,
+    keepAliveTimeout: serverLimits.heartbeatMs,
+    maxHeaderSize: serverLimits.headerBytes,
     requireHostHeader: false,
   });
 }

@@ -5,7 +5,7 @@ import type { SecureContextOptions, TLSSocket } from 'node:tls';
 import { plainAddress } from '../base/address-group.ts';
 import { AppError } from '../base/errors.ts';
 import type { HttpService, Peer } from '../base/http-service.ts';
-import { limits } from '../base/limits.ts';
+import { serverLimits } from '../base/server-limits.ts';
 import { type AdmissionLimits, limitConnections } from './admission.ts';
 import { answerRequests } from './http-requests.ts';
 import { type Listener, listen, type Place } from './listener.ts';
@@ -31,13 +31,13 @@ export interface HttpsLimits extends AdmissionLimits {
 }
 
 export const httpsLimits: HttpsLimits = {
-  connections: limits.serverConnections,
-  connectionsPerAddress: limits.serverConnectionsPerAddress,
-  handshakeMs: limits.serverHandshakeMs,
-  headersMs: limits.serverHeadersMs,
-  requestMs: limits.serverRequestMs,
-  timeCheckMs: limits.serverTimeCheckMs,
-  idleMs: limits.serverIdleMs,
+  connections: serverLimits.connections,
+  connectionsPerAddress: serverLimits.connectionsPerAddress,
+  handshakeMs: serverLimits.handshakeMs,
+  headersMs: serverLimits.headersMs,
+  requestMs: serverLimits.requestMs,
+  timeCheckMs: serverLimits.timeCheckMs,
+  idleMs: serverLimits.idleMs,
 };
 
 /** One that can go over to another key: what is in flight is finished, then every connection ends. */
@@ -104,13 +104,13 @@ function httpsServer({ certificate, key, asksForKey, limits: own = httpsLimits }
       requestTimeout: own.requestMs,
       connectionsCheckingInterval: own.timeCheckMs,
       keepAliveTimeout: own.idleMs,
-      maxHeaderSize: limits.serverHeaderBytes,
+      maxHeaderSize: serverLimits.headerBytes,
       insecureHTTPParser: false,
       // `ambiguity` looks for one; Node would answer by itself, and go on to the next request.
       requireHostHeader: false,
       // The kernel looks whether a silent peer is still there.
       keepAlive: true,
-      keepAliveInitialDelay: limits.serverHeartbeatMs,
+      keepAliveInitialDelay: serverLimits.heartbeatMs,
     });
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause);

@@ -1,7 +1,7 @@
 import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { AppError } from '../base/errors.ts';
-import { limits } from '../base/limits.ts';
+import { serverLimits } from '../base/server-limits.ts';
 import type { Connections } from './admission.ts';
 import type { Requests } from './http-requests.ts';
 
@@ -35,7 +35,7 @@ export async function listen(
   await begin(server, place);
   const clear = async () => {
     const late = Promise.withResolvers<void>();
-    const timer = setTimeout(late.resolve, limits.serverStopMs);
+    const timer = setTimeout(late.resolve, serverLimits.stopMs);
     await Promise.race([requests.finish(), late.promise]);
     clearTimeout(timer);
     connections.destroyAll();

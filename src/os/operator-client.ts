@@ -1,6 +1,6 @@
 import { request } from 'node:http';
 import { AppError } from '../base/errors.ts';
-import { limits } from '../base/limits.ts';
+import { serverLimits } from '../base/server-limits.ts';
 
 /**
  * Asks the server on its own socket.
@@ -43,7 +43,7 @@ function exchange(
       path: '/v1/operator',
       headers,
       signal,
-      timeout: limits.serverOperatorMs,
+      timeout: serverLimits.operatorMs,
     });
     outgoing.on('timeout', () => outgoing.destroy(new Error('timed out')));
     outgoing.on('error', reject);

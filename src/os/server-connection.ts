@@ -4,8 +4,8 @@ import { PassThrough } from 'node:stream';
 import type { TLSSocket } from 'node:tls';
 import type { Client } from 'undici';
 import { AppError } from '../base/errors.ts';
-import { limits } from '../base/limits.ts';
 import type { ServerConnection, ServerConnector, ServerStream } from '../base/server-connection.ts';
+import { serverLimits } from '../base/server-limits.ts';
 import { answerOf } from './answer.ts';
 import { connectedClient } from './connected-client.ts';
 import { transportFault } from './transport-fault.ts';
@@ -21,8 +21,8 @@ export const serverConnector: ServerConnector = {
     const connecting = connectedClient(url, settings, '', sockets, {
       pipelining: 1,
       // Where the server does not tell how long it keeps an idle connection.
-      keepAliveTimeout: limits.serverIdleMs,
-      keepAliveMaxTimeout: limits.serverIdleMs,
+      keepAliveTimeout: serverLimits.idleMs,
+      keepAliveMaxTimeout: serverLimits.idleMs,
     });
     const client = await bounded(connecting, { place: url.origin, timeoutMs, signal, close });
     return connectionOver(client, url, serverKeyOf(sockets), close);

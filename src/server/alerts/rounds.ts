@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { asAppError } from '../../base/errors.ts';
-import { limits } from '../../base/limits.ts';
 import type { Clock, Logger } from '../../base/ports.ts';
+import { serverLimits } from '../../base/server-limits.ts';
 import type { App } from '../api/app.ts';
 import { type MachineState, statusAt } from '../machine/state.ts';
 import type { Machine } from '../store/store.ts';
@@ -24,7 +24,7 @@ export class Rounds {
     this.#app = app;
     this.#clock = clock;
     this.#log = log;
-    this.#sinceMs = app.store.now().leaseMs - limits.serverRoundsRepeatedMs;
+    this.#sinceMs = app.store.now().leaseMs - serverLimits.roundsRepeatedMs;
   }
 
   /** How many machines are in which state, as the last round found them; null where that was none. */
@@ -47,7 +47,7 @@ export class Rounds {
         },
       );
       const tookMs = this.#clock.nowMs() - startMs;
-      const pauseMs = Math.max(limits.serverBeatMs, tookMs * limits.serverRoundsRest);
+      const pauseMs = Math.max(serverLimits.beatMs, tookMs * serverLimits.roundsRest);
       await this.#clock.sleep(pauseMs, signal).catch(() => {});
     }
   }
@@ -85,6 +85,6 @@ export class Rounds {
   }
 
   #page(after: string): Promise<Machine[]> {
-    return this.#app.store.snapshot((reader) => reader.machinesAfter(after, limits.serverPageRows));
+    return this.#app.store.snapshot((reader) => reader.machinesAfter(after, serverLimits.pageRows));
   }
 }

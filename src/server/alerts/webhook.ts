@@ -1,7 +1,7 @@
 import type { KeyObject } from 'node:crypto';
 import { AppError } from '../../base/errors.ts';
-import { limits } from '../../base/limits.ts';
 import type { Clock, Http, Logger, Random } from '../../base/ports.ts';
+import { serverLimits } from '../../base/server-limits.ts';
 import { type Alert, type App, claimKinds } from '../api/app.ts';
 import { alertJson, signedHeaders } from './message.ts';
 
@@ -64,11 +64,11 @@ export class Webhook {
   /** Never throws, never waits. */
   push(alert: Alert): void {
     this.#queue.push({ alert, wallMs: this.#world.wallMs() });
-    if (this.#queue.length > limits.serverWebhookAlerts) {
+    if (this.#queue.length > serverLimits.webhookAlerts) {
       const claim = this.#queue.findIndex(({ alert }) => claimKinds.some((kind) => kind === alert.kind));
       this.#queue.splice(Math.max(0, claim), 1);
       if (this.#unsaid === 0)
-        this.#say('error', `${limits.serverWebhookAlerts} alerts wait: the oldest are dropped`);
+        this.#say('error', `${serverLimits.webhookAlerts} alerts wait: the oldest are dropped`);
       this.#unsaid++;
       this.#dropped++;
     }
@@ -90,7 +90,7 @@ export class Webhook {
   }
 
   async #deliver(pending: Pending, signal: AbortSignal): Promise<void> {
-    let pauseMs: number = limits.serverWebhookPauseFirstMs;
+    let pauseMs: number = serverLimits.webhookPauseFirstMs;
     while (!signal.aborted) {
       const fault = await this.#tryOnce(pending, signal);
       if (fault === null) return this.#delivered();
@@ -101,7 +101,7 @@ export class Webhook {
       await this.#world.clock
         .sleep(pauseMs * (0.5 + this.#world.random.fraction() / 2), signal)
         .catch(() => {});
-      pauseMs = Math.min(2 * pauseMs, limits.serverWebhookPauseLongestMs);
+      pauseMs = Math.min(2 * pauseMs, serverLimits.webhookPauseLongestMs);
     }
   }
 
@@ -111,7 +111,7 @@ export class Webhook {
     const { url, key } = this.#target;
     const body = Buffer.from(JSON.stringify(alertJson(alert, wallMs, latestHead())));
     const headers = signedHeaders(key, `${alert.requestId}-${alert.kind}`, now(), body);
-    const timeoutMs = limits.serverWebhookTryMs;
+    const timeoutMs = serverLimits.webhookTryMs;
     try {
       const request = { method: 'POST', url, headers, body, maxBodyBytes: null, timeoutMs, signal } as const;
       const { status } = await http.request(request);

@@ -1,4 +1,4 @@
-import { limits } from '../../base/limits.ts';
+import { serverLimits } from '../../base/server-limits.ts';
 import type { OperatorResponses } from '../../wire/operator.ts';
 import { emptyChain, type Head } from '../audit/chain.ts';
 import { exportLine } from '../audit/export.ts';
@@ -9,7 +9,7 @@ import type { App } from './app.ts';
 export async function audit(app: App, { after }: { after: number }): Promise<OperatorResponses['audit']> {
   // With the record before, which the first one follows.
   const links = await app.store.snapshot((tx) =>
-    tx.linksAfter(Math.max(0, after - 1), limits.serverPageRows + 1),
+    tx.linksAfter(Math.max(0, after - 1), serverLimits.pageRows + 1),
   );
   let previous: Head = (after > 0 ? links.shift() : undefined) ?? emptyChain;
   const lines: string[] = [];
@@ -26,7 +26,7 @@ export async function heads(app: App, { after }: { after: number }): Promise<Ope
     key.export({ format: 'der', type: 'spki' }).toString('base64url'),
   );
   return app.store.snapshot(async (reader) => {
-    const page = await reader.headsAfter(after, limits.serverPageRows);
+    const page = await reader.headsAfter(after, serverLimits.pageRows);
     return { heads: page.map(headToJson), keys, last: (await reader.auditHead()).seq };
   });
 }

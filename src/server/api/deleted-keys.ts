@@ -1,5 +1,5 @@
-import { limits } from '../../base/limits.ts';
 import type { Clock } from '../../base/ports.ts';
+import { serverLimits } from '../../base/server-limits.ts';
 import type { Store } from '../store/store.ts';
 
 /** @returns destroys, at most once an hour, the exchange keys that were deleted long enough ago */
@@ -8,7 +8,7 @@ export function destroyer(store: Store, clock: Clock): () => Promise<void> {
   return async () => {
     if (clock.nowMs() < dueMs) return;
     await store.transaction(async (transaction) => {
-      const untilMs = store.now().leaseMs - limits.serverDeletedKeyMs;
+      const untilMs = store.now().leaseMs - serverLimits.deletedKeyMs;
       const count = await transaction.destroyDeleted(untilMs);
       if (count === 0) return;
       transaction.record({
@@ -18,6 +18,6 @@ export function destroyer(store: Store, clock: Clock): () => Promise<void> {
         details: { keys: count },
       });
     });
-    dueMs = clock.nowMs() + limits.serverDeletedKeyPauseMs;
+    dueMs = clock.nowMs() + serverLimits.deletedKeyPauseMs;
   };
 }

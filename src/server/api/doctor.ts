@@ -1,5 +1,5 @@
 import type { KeyObject } from 'node:crypto';
-import { limits } from '../../base/limits.ts';
+import { serverLimits } from '../../base/server-limits.ts';
 import type { ServerFinding } from '../../wire/operator.ts';
 import { verifyAudit } from '../audit/verify.ts';
 import { waiting } from '../machine/state.ts';
@@ -27,7 +27,7 @@ export async function examine({
 function* ofFacts(facts: ServerFacts, wallMs: number): Generator<ServerFinding> {
   const { masterKeyFile, freeBytes, tangCertificateEndsMs, webhooksDropped, newestBackup } = facts;
   const DAY = 86_400_000;
-  if (freeBytes < limits.serverDiskSpareBytes) {
+  if (freeBytes < serverLimits.diskSpareBytes) {
     yield {
       code: 'disk-full',
       severity: 'broken',

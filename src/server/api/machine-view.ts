@@ -1,5 +1,5 @@
 import { keyPinText } from '../../base/key-pin.ts';
-import { limits } from '../../base/limits.ts';
+import { serverLimits } from '../../base/server-limits.ts';
 import type { MachineView } from '../../wire/operator.ts';
 import { leaseLeftMs, statusAt, waiting } from '../machine/state.ts';
 import type { Machine, Transaction } from '../store/store.ts';
@@ -28,7 +28,7 @@ export async function view(
     keys: keys.filter((key) => key.deletedMs === null).length,
     'deleted-keys': keys.flatMap(({ kid, deletedMs }) => {
       if (deletedMs === null) return [];
-      return [{ kid, 'left-ms': Math.max(0, deletedMs + limits.serverDeletedKeyMs - leaseMs) }];
+      return [{ kid, 'left-ms': Math.max(0, deletedMs + serverLimits.deletedKeyMs - leaseMs) }];
     }),
     pending: waiting(state, leaseMs).map(({ id, from, sinceMs, kid, approved }) => ({
       id,

@@ -1,7 +1,7 @@
 import { fromBase64url } from '../../base/bytes.ts';
 import { AppError } from '../../base/errors.ts';
-import { limits } from '../../base/limits.ts';
 import { Secret } from '../../base/secret.ts';
+import { serverLimits } from '../../base/server-limits.ts';
 import type { MachineView, OperatorRequest, OperatorResponses } from '../../wire/operator.ts';
 import type { OperatorEvent } from '../machine/event.ts';
 import { defaultPolicy } from '../machine/policy.ts';
@@ -71,7 +71,7 @@ async function invite(
     if ((known !== null) !== rejoin) throw rejoin ? unknown(name) : taken(name);
     if (rejoin && Object.keys(policy).length > 0) throw keepsPolicy(name);
     const details: InvitationDetails = { policy: policyWith(defaultPolicy, policy), rejoin };
-    const expiresMs = app.store.now().leaseMs + limits.serverInvitationMs;
+    const expiresMs = app.store.now().leaseMs + serverLimits.invitationMs;
     await transaction.addInvitation({ hash, name, expiresMs, details: { ...details } });
     transaction.record({
       who: 'operator',
@@ -83,7 +83,7 @@ async function invite(
   return {
     name,
     invitation: invitation.toString('base64url'),
-    'expires-in-ms': limits.serverInvitationMs,
+    'expires-in-ms': serverLimits.invitationMs,
     pin: app.keys.pin,
   };
 }
@@ -91,7 +91,7 @@ async function invite(
 async function list(app: App, { after }: Of<'list'>): Promise<OperatorResponses['list']> {
   return app.store.snapshot(async (transaction) => {
     const machines: MachineView[] = [];
-    for (const machine of await transaction.machinesAfter(after, limits.serverPageRows)) {
+    for (const machine of await transaction.machinesAfter(after, serverLimits.pageRows)) {
       machines.push(await view(app, transaction, machine));
     }
     return { machines };

@@ -1,6 +1,6 @@
 import type { KeyObject } from 'node:crypto';
 import type { InferOutput } from 'valibot';
-import { limits } from '../../base/limits.ts';
+import { serverLimits } from '../../base/server-limits.ts';
 import type { identity } from '../../wire/machine.ts';
 import type { IdentityView } from '../../wire/operator.ts';
 import { allMachines } from '../store/pages.ts';
@@ -53,7 +53,7 @@ export async function identityView(store: Store, { pin, next }: OwnKeys): Promis
         // Clevis asks by another certificate.
         if (machine.revoked || machine.pin === null || machine.state.serverKey === next) continue;
         unaware += 1;
-        if (names.length < limits.serverNamesShown) names.push(machine.name);
+        if (names.length < serverLimits.namesShown) names.push(machine.name);
       }
     });
   }

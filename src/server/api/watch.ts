@@ -1,5 +1,6 @@
 import type { InferOutput } from 'valibot';
 import { limits } from '../../base/limits.ts';
+import { serverLimits } from '../../base/server-limits.ts';
 import type * as wire from '../../wire/machine.ts';
 import { armedUntilMs, statusAt } from '../machine/state.ts';
 import type { App, MachineCaller } from './app.ts';
@@ -67,6 +68,6 @@ async function look({ store }: App, id: string) {
   const { leaseMs } = store.now();
   const status = statusAt(state, leaseMs);
   const untilMs = status === 'armed' ? armedUntilMs(state) : null;
-  const lastsMs = untilMs === null ? null : Math.max(untilMs - leaseMs, limits.serverLeaseLookMs);
+  const lastsMs = untilMs === null ? null : Math.max(untilMs - leaseMs, serverLimits.leaseLookMs);
   return { status, lastsMs: lastsMs === null ? null : Math.min(lastsMs, limits.longestTimerMs) };
 }

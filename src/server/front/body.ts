@@ -1,6 +1,6 @@
 import { AppError } from '../../base/errors.ts';
 import type { HttpCall } from '../../base/http-service.ts';
-import { limits } from '../../base/limits.ts';
+import { serverLimits } from '../../base/server-limits.ts';
 
 const utf8 = new TextDecoder('utf-8', { fatal: true });
 
@@ -17,7 +17,7 @@ export async function parsedBody({ method, contentType, body }: HttpCall): Promi
   if (!/^application\/json *(; *charset="?utf-8"?)?$/i.test(contentType)) {
     throw new AppError('bad-request', `content-type: expected application/json, got ${contentType}`);
   }
-  const bytes = await body(limits.serverBodyBytes);
+  const bytes = await body(serverLimits.bodyBytes);
   try {
     return JSON.parse(utf8.decode(bytes));
   } catch {

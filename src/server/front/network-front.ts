@@ -1,7 +1,7 @@
 import { AppError } from '../../base/errors.ts';
 import type { HttpCall, HttpReply, HttpService, Peer } from '../../base/http-service.ts';
-import { limits } from '../../base/limits.ts';
 import type { Clock, Logger } from '../../base/ports.ts';
+import { serverLimits } from '../../base/server-limits.ts';
 import type { RefusalCode } from '../../wire/refusal.ts';
 import type { App } from '../api/app.ts';
 import { newRequestId, type Outgoing, type RequestLog, refused } from '../api/serve.ts';
@@ -74,8 +74,8 @@ async function inTime<Body>(front: Front<Body>, call: HttpCall): Promise<Outgoin
   const address = addressOf(call.peer);
   const log = requestLog(front, address);
   const over = new AbortController();
-  const late = clock.sleep(limits.serverAnswerMs, over.signal).then(() => {
-    throw new AppError('unavailable', `no answer within ${limits.serverAnswerMs} ms`);
+  const late = clock.sleep(serverLimits.answerMs, over.signal).then(() => {
+    throw new AppError('unavailable', `no answer within ${serverLimits.answerMs} ms`);
   });
   try {
     const body = await Promise.race([face.read(call), late]);

@@ -1,5 +1,5 @@
 import { addressGroup } from '../../base/address-group.ts';
-import { limits } from '../../base/limits.ts';
+import { serverLimits } from '../../base/server-limits.ts';
 import { type Rate, RateLimit } from './rate-limit.ts';
 
 export interface RateSettings {
@@ -12,24 +12,24 @@ export interface RateSettings {
 }
 
 export const defaultRates: RateSettings = {
-  handshakes: { perSecond: limits.serverHandshakesPerSecond, burst: limits.serverHandshakeBurst },
+  handshakes: { perSecond: serverLimits.handshakesPerSecond, burst: serverLimits.handshakeBurst },
   fromAddress: {
-    perSecond: limits.serverRequestsPerSecondFromAddress,
-    burst: limits.serverRequestBurstFromAddress,
+    perSecond: serverLimits.requestsPerSecondFromAddress,
+    burst: serverLimits.requestBurstFromAddress,
   },
   ofMachine: {
-    perSecond: limits.serverRequestsPerSecondOfMachine,
-    burst: limits.serverRequestBurstOfMachine,
+    perSecond: serverLimits.requestsPerSecondOfMachine,
+    burst: serverLimits.requestBurstOfMachine,
   },
 };
 
 const strangerLines: Rate = {
-  perSecond: limits.serverStrangerLinesPerSecond,
-  burst: limits.serverStrangerLineBurst,
+  perSecond: serverLimits.strangerLinesPerSecond,
+  burst: serverLimits.strangerLineBurst,
 };
 const allStrangerLines: Rate = {
-  perSecond: limits.serverStrangerLinesPerSecondOfAll,
-  burst: limits.serverStrangerLineBurstOfAll,
+  perSecond: serverLimits.strangerLinesPerSecondOfAll,
+  burst: serverLimits.strangerLineBurstOfAll,
 };
 
 /** How much one address, and one machine, may ask. Of what is refused the first is told, and not each of a flood. */
@@ -51,11 +51,11 @@ export interface Rates {
 
 export function ratesOf({ handshakes, fromAddress, ofMachine }: RateSettings): Rates {
   const perAddress = {
-    handshakes: new RateLimit(handshakes, limits.serverRateEntries),
-    requests: new RateLimit(fromAddress, limits.serverRateEntries),
+    handshakes: new RateLimit(handshakes, serverLimits.rateEntries),
+    requests: new RateLimit(fromAddress, serverLimits.rateEntries),
   };
-  const machines = new RateLimit(ofMachine, limits.serverRateEntries);
-  const lines = new RateLimit(strangerLines, limits.serverRateEntries);
+  const machines = new RateLimit(ofMachine, serverLimits.rateEntries);
+  const lines = new RateLimit(strangerLines, serverLimits.rateEntries);
   const allLines = new RateLimit(allStrangerLines, 1);
   return {
     tells(address, nowMs) {

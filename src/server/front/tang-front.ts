@@ -1,6 +1,6 @@
 import { addressGroup } from '../../base/address-group.ts';
 import type { HttpService } from '../../base/http-service.ts';
-import { limits } from '../../base/limits.ts';
+import { serverLimits } from '../../base/server-limits.ts';
 import { serveTang, tangRoute } from '../api/tang.ts';
 import { type FrontOptions, networkFront } from './network-front.ts';
 
@@ -15,7 +15,7 @@ export function tangFront(options: FrontOptions): HttpService {
         ? null
         : `/t/${route.id} from ${addressGroup(peer.address)}`;
     },
-    read: ({ method, body }) => body(method === 'POST' ? limits.serverBodyBytes : 0),
+    read: ({ method, body }) => body(method === 'POST' ? serverLimits.bodyBytes : 0),
     serve: ({ method, target }, body, address, log) => serveTang(app, { method, target, body, address }, log),
   });
 }

@@ -1,7 +1,7 @@
 import * as v from 'valibot';
 import { fromBase64url } from '../../base/bytes.ts';
 import { AppError } from '../../base/errors.ts';
-import { limits } from '../../base/limits.ts';
+import { serverLimits } from '../../base/server-limits.ts';
 import type { MachineState } from '../machine/state.ts';
 
 const bytes = v.pipe(
@@ -62,7 +62,7 @@ export async function* backupLines(chunks: AsyncIterable<Buffer>): AsyncGenerato
       yield lineIn(rest.subarray(0, end));
       rest = rest.subarray(end + 1);
     }
-    if (rest.length > limits.serverBackupLineBytes) throw notWhole();
+    if (rest.length > serverLimits.backupLineBytes) throw notWhole();
   }
   if (rest.length > 0) throw notWhole();
 }

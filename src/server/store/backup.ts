@@ -1,7 +1,7 @@
 import { toBase64url } from '../../base/bytes.ts';
 import { AppError } from '../../base/errors.ts';
-import { limits } from '../../base/limits.ts';
 import type { Secret } from '../../base/secret.ts';
+import { serverLimits } from '../../base/server-limits.ts';
 import { headToJson } from '../audit/heads.ts';
 import { allHeads, allLinks, allMachines } from './pages.ts';
 import { SealedWriter } from './sealed-file.ts';
@@ -40,9 +40,9 @@ export async function writeBackup(
 /** @throws AppError `damaged`: a restore would not take it */
 function lineOf(value: object): Buffer {
   const line = Buffer.from(`${JSON.stringify(value)}\n`);
-  if (line.length <= limits.serverBackupLineBytes) return line;
+  if (line.length <= serverLimits.backupLineBytes) return line;
   throw new AppError('damaged', `backup: a ${Object.keys(value)} takes ${line.length} bytes`, {
-    hint: `expected at most ${limits.serverBackupLineBytes}: report this as a bug`,
+    hint: `expected at most ${serverLimits.backupLineBytes}: report this as a bug`,
   });
 }
 

@@ -1,4 +1,4 @@
-import { limits } from '../../base/limits.ts';
+import { serverLimits } from '../../base/server-limits.ts';
 import { type Database, numberOf, type Query } from './database.ts';
 
 /**
@@ -20,7 +20,7 @@ export class LeaseClock {
 
   /** Never goes back within this process, and no further than one tick beyond what is kept. */
   nowMs(): number {
-    const sinceTick = Math.min(this.#monotonicMs() - this.#tickedMs, limits.serverLeaseTickMs);
+    const sinceTick = Math.min(this.#monotonicMs() - this.#tickedMs, serverLimits.leaseTickMs);
     this.#latestMs = Math.max(this.#latestMs, Math.floor(this.#leaseMs + sinceTick));
     return this.#latestMs;
   }
@@ -46,7 +46,7 @@ export class LeaseClock {
     const [row = {}] = await query.rows('SELECT lease_ms, ticked_ms FROM store FOR UPDATE');
     const databaseMs = await databaseTimeMs(query);
     const sinceAnyMs = databaseMs === null ? ownMs : databaseMs - numberOf(row, 'ticked_ms');
-    const passedMs = Math.floor(Math.max(0, Math.min(ownMs, sinceAnyMs, limits.serverLeaseTickMs)));
+    const passedMs = Math.floor(Math.max(0, Math.min(ownMs, sinceAnyMs, serverLimits.leaseTickMs)));
     const leaseMs = numberOf(row, 'lease_ms') + passedMs;
     await query.change('UPDATE store SET lease_ms = ?1, ticked_ms = ?2', leaseMs, databaseMs ?? 0);
     return leaseMs;

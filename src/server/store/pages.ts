@@ -1,4 +1,4 @@
-import { limits } from '../../base/limits.ts';
+import { serverLimits } from '../../base/server-limits.ts';
 import type { Link } from '../audit/chain.ts';
 import type { SignedHead } from '../audit/heads.ts';
 import type { Machine, Reader } from './store.ts';
@@ -7,7 +7,7 @@ import type { Machine, Reader } from './store.ts';
 export function allMachines(reader: Reader): AsyncGenerator<Machine> {
   return pages(
     '',
-    (after) => reader.machinesAfter(after, limits.serverPageRows),
+    (after) => reader.machinesAfter(after, serverLimits.pageRows),
     ({ name }) => name,
   );
 }
@@ -16,7 +16,7 @@ export function allMachines(reader: Reader): AsyncGenerator<Machine> {
 export function allLinks(reader: Reader): AsyncGenerator<Link> {
   return pages(
     0,
-    (after) => reader.linksAfter(after, limits.serverPageRows),
+    (after) => reader.linksAfter(after, serverLimits.pageRows),
     ({ seq }) => seq,
   );
 }
@@ -25,7 +25,7 @@ export function allLinks(reader: Reader): AsyncGenerator<Link> {
 export function allHeads(reader: Reader): AsyncGenerator<SignedHead> {
   return pages(
     0,
-    (after) => reader.headsAfter(after, limits.serverPageRows),
+    (after) => reader.headsAfter(after, serverLimits.pageRows),
     ({ seq }) => seq,
   );
 }

@@ -1,6 +1,7 @@
 import type pg from 'pg';
 import { limits } from '../../base/limits.ts';
 import type { Clock } from '../../base/ports.ts';
+import { serverLimits } from '../../base/server-limits.ts';
 import type { StoreEvent } from './database.ts';
 
 /**
@@ -39,7 +40,7 @@ export async function listen(
 
 /** @returns false as soon as the connection has ended, true after a while in which it has not */
 async function stillListening(ended: Promise<false>, clock: Clock, signal: AbortSignal): Promise<boolean> {
-  return await Promise.race([ended, clock.sleep(limits.serverLeaseTickMs, signal).then(() => true)]);
+  return await Promise.race([ended, clock.sleep(serverLimits.leaseTickMs, signal).then(() => true)]);
 }
 
 function endOf(client: pg.Client, signal: AbortSignal): Promise<false> {

@@ -1,7 +1,7 @@
 import pg from 'pg';
 import { AppError } from '../../base/errors.ts';
-import { limits } from '../../base/limits.ts';
 import type { Clock } from '../../base/ports.ts';
+import { serverLimits } from '../../base/server-limits.ts';
 import {
   type Database,
   type Query,
@@ -38,12 +38,12 @@ export class PostgresDatabase implements Database {
       types,
       keepAlive: true,
       options: '-c synchronous_commit=on',
-      lock_timeout: limits.serverLockWaitMs,
-      statement_timeout: limits.serverStatementMs,
-      idle_in_transaction_session_timeout: limits.serverStatementMs,
-      connectionTimeoutMillis: limits.serverLockWaitMs,
+      lock_timeout: serverLimits.lockWaitMs,
+      statement_timeout: serverLimits.statementMs,
+      idle_in_transaction_session_timeout: serverLimits.statementMs,
+      connectionTimeoutMillis: serverLimits.lockWaitMs,
       // The host may be gone without a word: we give up a little after the server would have.
-      query_timeout: limits.serverStatementMs + limits.serverLockWaitMs,
+      query_timeout: serverLimits.statementMs + serverLimits.lockWaitMs,
     };
     const prepare = async (client: pg.ClientBase) => {
       // One that breaks between two statements says so here, and again to the next statement.
@@ -53,7 +53,7 @@ export class PostgresDatabase implements Database {
     };
     this.#pool = new pg.Pool({
       ...config,
-      max: limits.serverDatabaseConnections - 1,
+      max: serverLimits.databaseConnections - 1,
       idleTimeoutMillis: 0,
       // pg-pool waits for it; only its type says that it does not.
       onConnect: prepare as (client: pg.ClientBase) => void,

@@ -1,5 +1,5 @@
 import { AppError } from '../../base/errors.ts';
-import { limits } from '../../base/limits.ts';
+import { serverLimits } from '../../base/server-limits.ts';
 import type { MasterKey } from '../master/master-key.ts';
 import { bytesOf, type Database, numberOf, type Query } from './database.ts';
 import { olderKeys, resealKey } from './exchange-keys.ts';
@@ -18,12 +18,12 @@ export async function rotateMaster(store: DatabaseStore, next: MasterKey): Promi
   keyring.add(next);
   const version = await database.transaction((query) => begin(query, next));
   await eachPage(database, async (query, after) => {
-    const machines = await olderMachines(query, keyring, version, after, limits.serverPageRows);
+    const machines = await olderMachines(query, keyring, version, after, serverLimits.pageRows);
     for (const machine of machines) await updateMachine(query, keyring, { ...machine, version });
     return machines.at(-1)?.id;
   });
   await eachPage(database, async (query, after) => {
-    const keys = await olderKeys(query, keyring, version, after, limits.serverPageRows);
+    const keys = await olderKeys(query, keyring, version, after, serverLimits.pageRows);
     for (const key of keys) await resealKey(query, keyring, key, version);
     return keys.at(-1)?.kid;
   });

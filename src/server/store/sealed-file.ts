@@ -1,7 +1,7 @@
 import { createCipheriv, createDecipheriv, randomBytes, scrypt } from 'node:crypto';
 import { AppError } from '../../base/errors.ts';
-import { limits } from '../../base/limits.ts';
 import { Secret } from '../../base/secret.ts';
+import { serverLimits } from '../../base/server-limits.ts';
 
 /**
  * A file sealed to a passphrase: `MAGIC`, 16 bytes of salt, then chunks of AES-256-GCM, each of 64 KiB and its tag
@@ -11,7 +11,7 @@ import { Secret } from '../../base/secret.ts';
 const MAGIC = Buffer.from('luks-key-server backup 1\n');
 const SALT_BYTES = 16;
 const TAG_BYTES = 16;
-const CHUNK_BYTES = limits.serverBackupChunkBytes;
+const CHUNK_BYTES = serverLimits.backupChunkBytes;
 const HEAD_BYTES = MAGIC.length + SALT_BYTES;
 
 /** RFC 7914: 128 MiB and half a second for each guess at the passphrase. */

@@ -1,6 +1,6 @@
 import { DatabaseSync, type StatementSync } from 'node:sqlite';
 import { AppError } from '../../base/errors.ts';
-import { limits } from '../../base/limits.ts';
+import { serverLimits } from '../../base/server-limits.ts';
 import {
   type Database,
   type Query,
@@ -99,7 +99,7 @@ export class SqliteDatabase implements Database {
       try {
         return this.#connection.prepare('PRAGMA wal_checkpoint(TRUNCATE)').get()?.['busy'] === 0;
       } finally {
-        this.#connection.exec(`PRAGMA busy_timeout = ${limits.serverLockWaitMs}`);
+        this.#connection.exec(`PRAGMA busy_timeout = ${serverLimits.lockWaitMs}`);
       }
     });
   }
@@ -122,7 +122,7 @@ export class SqliteDatabase implements Database {
     while (this.#waiting.length > 0) {
       // One turn of the event loop, in which others may come to share the commit.
       await new Promise((resolve) => setImmediate(resolve));
-      await this.#commit(this.#waiting.splice(0, limits.serverTransactionsPerCommit));
+      await this.#commit(this.#waiting.splice(0, serverLimits.transactionsPerCommit));
     }
     this.#draining = null;
   }
@@ -187,7 +187,7 @@ export class SqliteDatabase implements Database {
 function connect(path: string, readOnly: boolean): DatabaseSync {
   let connection: DatabaseSync | undefined;
   try {
-    connection = new DatabaseSync(path, { readOnly, timeout: limits.serverLockWaitMs });
+    connection = new DatabaseSync(path, { readOnly, timeout: serverLimits.lockWaitMs });
     if (!readOnly) connection.exec(SETTINGS);
     return connection;
   } catch (thrown) {

@@ -1,6 +1,6 @@
 import t from 'tap';
 import { AppError } from '../../../src/base/errors.ts';
-import { limits } from '../../../src/base/limits.ts';
+import { serverLimits } from '../../../src/base/server-limits.ts';
 import { clock } from '../../../src/os/clock.ts';
 import { Rounds } from '../../../src/server/alerts/rounds.ts';
 import { joinedMachine, startApp, TestMachine } from '../api/machines.ts';
@@ -73,7 +73,7 @@ t.test('over a restart, and by two processes: told twice, under one name', async
   t.match(one, { kind: 'locked', machine: 'nas' });
   t.strictSame(two, one);
   t.equal(others.length, 0);
-  await server.pass(limits.serverRoundsRepeatedMs);
+  await server.pass(serverLimits.roundsRepeatedMs);
   server.alerts.length = 0;
   await new Rounds(server.app, clock, log).round(signal);
   t.strictSame(server.alerts, [], 'but nothing that is long ago');
@@ -102,7 +102,7 @@ t.test('a store that is away is waited for, and nothing is missed', async (t) =>
 
 t.test('page by page, one round after the other, until it is stopped', async (t) => {
   const server = await startApp(t, sqlitePlace(t));
-  const count = limits.serverPageRows + 1;
+  const count = serverLimits.pageRows + 1;
   for (let index = 0; index < count; index++) {
     const request = { command: 'invite', name: `m${index}`, policy: {}, rejoin: false } as const;
     const { invitation } = await server.operate<'invite'>(request);

@@ -1,8 +1,8 @@
 import { createServer } from 'node:net';
 import { setTimeout as pause } from 'node:timers/promises';
 import t, { type Test } from 'tap';
-import { limits } from '../../../src/base/limits.ts';
 import type { Http } from '../../../src/base/ports.ts';
+import { serverLimits } from '../../../src/base/server-limits.ts';
 import { clock as realClock } from '../../../src/os/clock.ts';
 import { http } from '../../../src/os/http.ts';
 import { webhookKey } from '../../../src/server/alerts/message.ts';
@@ -127,7 +127,7 @@ t.test('a target that hangs is given up, and tried again', async (t) => {
   const { webhook, lines } = start(t, target.url, { http: impatient });
   webhook.push(alert('first'));
   await target.until(({ length }) => length === 3);
-  t.strictSame(new Set(asked), new Set([limits.serverWebhookTryMs]));
+  t.strictSame(new Set(asked), new Set([serverLimits.webhookTryMs]));
   t.match(lines[0], /^warning webhook http:\/\/127\.0\.0\.1:\d+: timed out after 200 ms; it is tried again$/);
 });
 
@@ -146,19 +146,19 @@ t.test('an answer without end is an answer', async (t) => {
 t.test('nobody there: what waits is bounded, the oldest go first, and their number is said', async (t) => {
   const url = new URL(`http://127.0.0.1:${await portToKeep()}/secret-path`);
   const { webhook, lines, pauses, stop } = start(t, url);
-  const count = limits.serverWebhookAlerts + 6;
+  const count = serverLimits.webhookAlerts + 6;
   webhook.push(alert('under way'));
   while (pauses.length === 0) await pause(1);
   for (let index = 0; index < count; index++) webhook.push(alert(`number ${index}`));
   t.equal(webhook.dropped, 6);
   while (pauses.length < 12) await pause(1);
-  t.equal(pauses.at(-1), limits.serverWebhookPauseLongestMs / 1000);
+  t.equal(pauses.at(-1), serverLimits.webhookPauseLongestMs / 1000);
   await stop();
   const origin = `webhook ${url.origin}`;
   t.strictSame(lines, [
     `warning ${origin}: connection refused; it is tried again`,
-    `error ${origin}: ${limits.serverWebhookAlerts} alerts wait: the oldest are dropped`,
-    `warning ${origin}: stopped, with alerts that were not delivered: ${limits.serverWebhookAlerts + 1}`,
+    `error ${origin}: ${serverLimits.webhookAlerts} alerts wait: the oldest are dropped`,
+    `warning ${origin}: stopped, with alerts that were not delivered: ${serverLimits.webhookAlerts + 1}`,
   ]);
   t.notOk(lines.some((line) => line.includes('secret-path')));
 });
@@ -169,16 +169,16 @@ t.test('a target that comes back gets what is kept, and how many are missing is 
   const { webhook, lines } = start(t, target.url);
   webhook.push(alert('under way'));
   await target.until(({ length }) => length > 0);
-  for (let index = 0; index < limits.serverWebhookAlerts + 2; index++) webhook.push(alert(`${index}`));
+  for (let index = 0; index < serverLimits.webhookAlerts + 2; index++) webhook.push(alert(`${index}`));
   isUp = true;
   await target.until(
-    (received) => received.at(-1)?.json['request-id'] === `${limits.serverWebhookAlerts + 1}`,
+    (received) => received.at(-1)?.json['request-id'] === `${serverLimits.webhookAlerts + 1}`,
   );
   const ids = target.received.map(({ json }) => json['request-id']);
   const taken = ids.slice(ids.lastIndexOf('under way'));
   t.strictSame(taken, [
     'under way',
-    ...Array.from({ length: limits.serverWebhookAlerts }, (_, at) => `${at + 2}`),
+    ...Array.from({ length: serverLimits.webhookAlerts }, (_, at) => `${at + 2}`),
   ]);
   const said = `error webhook ${target.url.origin}: alerts that were dropped: 2`;
   while (lines.at(-1) !== said) await pause(1);
@@ -188,12 +188,12 @@ t.test('a target that comes back gets what is kept, and how many are missing is 
 t.test('what machines say of themselves makes room for what the server says', async (t) => {
   const target = await webhookTarget(t);
   const { webhook } = start(t, target.url);
-  const flood: Alert['kind'][] = Array(limits.serverWebhookAlerts).fill('acted');
+  const flood: Alert['kind'][] = Array(serverLimits.webhookAlerts).fill('acted');
   // All in one turn, so that nothing is delivered meanwhile.
   for (const kind of ['revoked', ...flood, 'refused', ...flood] as const)
     webhook.push({ ...alert(kind), kind });
-  t.equal(webhook.dropped, limits.serverWebhookAlerts + 2);
-  await target.until(({ length }) => length === limits.serverWebhookAlerts);
+  t.equal(webhook.dropped, serverLimits.webhookAlerts + 2);
+  await target.until(({ length }) => length === serverLimits.webhookAlerts);
   const told = target.received.map(({ json }) => json.kind);
   t.same([told[0], told.filter((kind) => kind !== 'acted')], ['revoked', ['revoked', 'refused']]);
 });

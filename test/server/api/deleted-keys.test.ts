@@ -1,4 +1,4 @@
-import { limits } from '../../../src/base/limits.ts';
+import { serverLimits } from '../../../src/base/server-limits.ts';
 import { destroyer } from '../../../src/server/api/deleted-keys.ts';
 import { onBoth, openAt } from '../store/backends.ts';
 import { newKey, newMachine, secretOf } from '../store/stores.ts';
@@ -13,8 +13,8 @@ onBoth(
     await store.transaction(async (tx) => {
       await tx.addMachine(newMachine('ada'));
       for (const kid of ['old', 'young', 'used']) await tx.addKey(newKey('id-of-ada', kid), secretOf(kid));
-      await tx.setDeleted('old', leaseMs - limits.serverDeletedKeyMs);
-      await tx.setDeleted('young', leaseMs - limits.serverDeletedKeyMs + 60_000);
+      await tx.setDeleted('old', leaseMs - serverLimits.deletedKeyMs);
+      await tx.setDeleted('young', leaseMs - serverLimits.deletedKeyMs + 60_000);
     });
     const kids = () =>
       store.snapshot(async (reader) => (await reader.keysOf('id-of-ada')).map(({ kid }) => kid).toSorted());
@@ -23,7 +23,7 @@ onBoth(
     const links = await store.snapshot((reader) => reader.linksAfter(0, 100));
     t.match(links.at(-1)?.text, /"what":"destroy-deleted","outcome":"done".*"keys":1/);
 
-    await store.transaction((tx) => tx.setDeleted('young', leaseMs - limits.serverDeletedKeyMs));
+    await store.transaction((tx) => tx.setDeleted('young', leaseMs - serverLimits.deletedKeyMs));
     await destroy();
     t.strictSame(await kids(), ['used', 'young'], 'it looks once an hour');
     nowMs += 3_600_000;

@@ -1,8 +1,8 @@
 import { createHash, randomBytes } from 'node:crypto';
 import type { Test } from 'tap';
 import { AppError } from '../../../src/base/errors.ts';
-import { limits } from '../../../src/base/limits.ts';
 import type { Clock } from '../../../src/base/ports.ts';
+import { serverLimits } from '../../../src/base/server-limits.ts';
 import { generateEphemeral } from '../../../src/exchange/agreement.ts';
 import { curves } from '../../../src/exchange/curve.ts';
 import { parseEcKey, toJwk } from '../../../src/exchange/jwk.ts';
@@ -54,8 +54,8 @@ export async function startApp(t: Test, place: Place) {
     lines,
     /** The lease clock goes on by at most 10 s a tick. */
     async pass(ms: number) {
-      for (let left = ms; left > 0; left -= limits.serverLeaseTickMs) {
-        nowMs += Math.min(left, limits.serverLeaseTickMs);
+      for (let left = ms; left > 0; left -= serverLimits.leaseTickMs) {
+        nowMs += Math.min(left, serverLimits.leaseTickMs);
         await store.tick();
         for (const [wake, atMs] of sleepers) if (atMs <= nowMs && sleepers.delete(wake)) wake();
       }

@@ -1,8 +1,8 @@
 import { hash, randomBytes } from 'node:crypto';
 import t, { type Test } from 'tap';
 import * as v from 'valibot';
-import { limits } from '../../../src/base/limits.ts';
 import type { ServerConnection } from '../../../src/base/server-connection.ts';
+import { serverLimits } from '../../../src/base/server-limits.ts';
 import { generateEphemeral } from '../../../src/exchange/agreement.ts';
 import { curves } from '../../../src/exchange/curve.ts';
 import { parseEcKey, toJwk } from '../../../src/exchange/jwk.ts';
@@ -330,10 +330,10 @@ t.test('a stranger does not fill the log', async (t) => {
     return (await front.answer({ ...call, body: async () => Buffer.alloc(0) })).status;
   };
   for (let count = 0; count < 200; count++) t.equal(await ask('192.0.2.1'), 404);
-  t.equal(lines.length, limits.serverStrangerLineBurst + 1);
+  t.equal(lines.length, serverLimits.strangerLineBurst + 1);
   t.match(lines.at(-1), /^192\.0\.2\.1 GET \/v1\/watch: unknown: .*; and more of that, which is not told$/);
   for (let count = 0; count < 600; count++) await ask(`198.51.100.${count % 256}`);
-  t.equal(lines.length, limits.serverStrangerLineBurstOfAll + 2, 'nor do many');
+  t.equal(lines.length, serverLimits.strangerLineBurstOfAll + 2, 'nor do many');
   t.equal(app.counters.refusals.unknown, 800, 'all are counted');
 });
 

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import t, { type Test } from 'tap';
-import { limits } from '../../../src/base/limits.ts';
 import { Secret } from '../../../src/base/secret.ts';
+import { serverLimits } from '../../../src/base/server-limits.ts';
 import { verifyAudit } from '../../../src/server/audit/verify.ts';
 import { writeBackup } from '../../../src/server/store/backup.ts';
 import type { DatabaseStore } from '../../../src/server/store/open.ts';
@@ -172,7 +172,7 @@ t.test('a backup is one state, whatever happens meanwhile', async (t) => {
 
 t.test('what a restore would not take is told when the backup is made', async (t) => {
   const store = await openAt(t, sqlitePlace(t));
-  const state = stateFor({ is: 'x'.repeat(limits.serverBackupLineBytes) });
+  const state = stateFor({ is: 'x'.repeat(serverLimits.backupLineBytes) });
   await store.transaction((tx) => tx.addMachine(newMachine('big', { state })));
   await t.rejects(backupOf(store), { code: 'damaged', message: /^backup: a machine takes \d+ bytes/ });
 });
