@@ -28,7 +28,7 @@ t.test('opens by the TPM of a Parsec service, alone and nested; not when its key
   stage.put('nested', nested.stdout);
   await stage.shows(t, 'nested', 'nested', {
     status: 0,
-    line: /^nested: key delivered, opened by parsec tpm, parsec tpm in \d+ ms$/,
+    line: /^nested: key delivered, opened by parsec tpm in \d+ ms$/,
     gets: KEY,
   });
 
