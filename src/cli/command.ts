@@ -39,8 +39,12 @@ export function parseArguments<const T extends Options>(
   names: readonly string[],
 ): { values: Parsed<T>['values']; positionals: string[] } {
   const command = line.split(' ').at(-1);
+  // A key's thumbprint may begin with one.
+  const dash = args.some((arg) => /^-[^-]./.test(arg))
+    ? 'an argument that begins with - goes after --; '
+    : '';
   const usage = (what: string, cause?: unknown) =>
-    new AppError('usage', `${command}: ${what}`, { hint: `see ${line} --help`, cause });
+    new AppError('usage', `${command}: ${what}`, { hint: `${dash}see ${line} --help`, cause });
   let parsed: Parsed<T>;
   try {
     parsed = parseArgs({ args: [...args], options, allowPositionals: true, strict: true });

@@ -66,6 +66,10 @@ t.test('a wrong command line: status 2, one line, and where to look', async (t) 
     [['check', 'data'], `^check: expected no arguments, got 1 argument ${see('check')}`],
     [['seal', '--jsn'], `^seal: unknown option '--jsn' ${see('seal')}`],
     [['open', '-x'], `^open: unknown option '-x' ${see('open')}`],
+    [
+      ['seal', '-JlQx'],
+      `^seal: unknown option '-J' \\(hint: an argument that begins with - goes after --; see fetch-luks-key seal --help\\)$`,
+    ],
     [['check', '--etc'], `^check: option '--etc <value>' argument missing ${see('check')}`],
     [
       ['request', '--socket', '--json', 'a'],

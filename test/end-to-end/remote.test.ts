@@ -59,7 +59,7 @@ t.test('join, seal, open, lock, allow, revoke', async (t) => {
   patience(stage, 'wait-for-allow: 2s, give-up-after: 1s');
   await stage.shows(t, 'locked', 'data', {
     status: 4,
-    line: /^data: .*remote home: this machine is locked \(request [\w-]{12}\) \(gave up after \d+ tries in 1\.\d s\) \(hint: .*luks-key-server allow NAME\)$/,
+    line: /^data: .*remote home: this machine is locked \(request [0-9a-f]{16}\) \(gave up after \d+ tries in 1\.\d s\) \(hint: .*luks-key-server allow NAME\)$/,
   });
   patience(stage, 'give-up-after: 1s');
   const waiting = stage.shows(t, 'locked, then allowed', 'data', delivered);
@@ -70,7 +70,7 @@ t.test('join, seal, open, lock, allow, revoke', async (t) => {
   t.match(await server.command('revoke', 'nas', '--yes'), { status: 0, stdout: /^nas +revoked/ });
   await stage.shows(t, 'revoked', 'data', {
     status: 4,
-    line: /^data: .*remote home: this machine is revoked \(request [\w-]{12}\) \(hint: its keys are gone/,
+    line: /^data: .*remote home: this machine is revoked \(request [0-9a-f]{16}\) \(hint: its keys are gone/,
   });
   t.match(
     (await server.command('allow', 'nas')).stderr,

@@ -66,19 +66,15 @@ t.test('what is no sharing of a secret is an integrity failure', async (t) => {
 t.test('t of n open it, whatever the others do', async (t) => {
   stage.configure({ volumes: { patient: { 'give-up-after': '0' } } });
   const nobody = await sealShare(b, absent.url);
-  const openedBy = (tries: string) => new RegExp(`^patient: key delivered, opened by ${tries} in \\d+ ms$`);
+  const line = new RegExp(`^patient: key delivered, opened by tang ${tang.url} in \\d+ ms$`);
   const inner = sss({}, a);
-  for (const [title, jwe, tries] of [
-    ['2 of 2', sss({}), `tang ${tang.url}, tang ${tang.url}`],
-    ['2 of 3', sss({ jwe: [nobody, sealedA, sealedB] }), `tang ${tang.url}, tang ${tang.url}`],
-    [
-      '2 of 3, one of them 2 of 2',
-      sss({ jwe: [inner, nobody, sealedB] }),
-      `(?:tang ${tang.url}, ){2}tang ${tang.url}`,
-    ],
+  for (const [title, jwe] of [
+    ['2 of 2', sss({})],
+    ['2 of 3', sss({ jwe: [nobody, sealedA, sealedB] })],
+    ['2 of 3, one of them 2 of 2', sss({ jwe: [inner, nobody, sealedB] })],
   ] as const) {
     stage.put('patient', jwe);
-    await stage.shows(t, title, 'patient', { status: 0, line: openedBy(tries), gets: KEY });
+    await stage.shows(t, title, 'patient', { status: 0, line, gets: KEY });
   }
 });
 

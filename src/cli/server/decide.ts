@@ -147,7 +147,7 @@ REQUEST is the id of one request that waits; 'luks-key-server list' shows them.
 ${socketHelp}
 
 example:
-  luks-key-server ${name} nas 5Ck2h0vTq1Zx
+  luks-key-server ${name} nas 5c92a07be41d3f68
 `,
     async run(args, world) {
       const { values, positionals } = parseCommandLine(name, args, socketOption, ['NAME', 'REQUEST']);

@@ -74,12 +74,12 @@ export class Rounds {
   #tell({ id, name, state }: Machine, untilMs: number): void {
     if (statusAt(state, this.#sinceMs) !== 'armed' || statusAt(state, untilMs) !== 'locked') return;
     // Each process that makes rounds tells of it, under one name.
-    const named = createHash('sha256').update(`${id} ${state.deadlineMs}`).digest('base64url');
+    const named = createHash('sha256').update(`${id} ${state.deadlineMs}`).digest('hex');
     this.#app.alert({
       kind: 'locked',
       machine: name,
       from: null,
-      requestId: named.slice(0, 12),
+      requestId: named.slice(0, 16),
       text: 'lease',
     });
   }

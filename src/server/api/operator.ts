@@ -14,6 +14,7 @@ import { happen, stateOf } from './machine.ts';
 import { fingerprintOf, view } from './machine-view.ts';
 import { identityView, rotateIdentity } from './own-keys.ts';
 import { policyFor, policyWith, told } from './policy-change.ts';
+import { newRequestId } from './serve.ts';
 import { inviteTang } from './tang-invite.ts';
 
 type Of<C extends OperatorRequest['command']> = Extract<OperatorRequest, { command: C }>;
@@ -134,7 +135,7 @@ async function undelete(app: App, { name, kid }: Of<'undelete'>): Promise<Machin
 type Decision = Of<'lock' | 'revoke'> | Of<'allow'> | Of<'policy'> | Of<'expect'> | Of<'approve' | 'deny'>;
 
 async function decide(app: App, request: Decision): Promise<MachineView> {
-  const requestId = app.random.bytes(9).toString('base64url');
+  const requestId = newRequestId(app.random);
   const { shown, step } = await app.store.transaction(async (transaction) => {
     const machine = await named(transaction, request.name);
     const details = request.command === 'policy' ? { details: told(request.policy) } : {};

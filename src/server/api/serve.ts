@@ -107,9 +107,9 @@ export function refused({ counters }: App, refusal: Refusal, log: RequestLog | n
   return { status: refusalStatus[code], json: { code, message: messages[code], 'request-id': requestId } };
 }
 
-/** Shown to people, who name it to approve a request: 12 characters. */
+/** Shown to people, who type it to approve a request: 16 hex digits, which no command takes for an option. */
 export function newRequestId(random: Random): string {
-  return random.bytes(9).toString('base64url');
+  return random.bytes(8).toString('hex');
 }
 
 function codeOf(thrown: unknown): RefusalCode {

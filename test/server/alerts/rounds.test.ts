@@ -28,7 +28,7 @@ t.test('who falls silent is told of once, when its lease ends', async (t) => {
   await rounds.round(signal);
   t.strictSame(rounds.counts, { armed: 1, locked: 1, revoked: 0 });
   t.match(server.alerts, [
-    { kind: 'locked', machine: 'nas', from: null, text: 'lease', requestId: /^[\w-]{12}$/ },
+    { kind: 'locked', machine: 'nas', from: null, text: 'lease', requestId: /^[0-9a-f]{16}$/ },
   ]);
   await rounds.round(signal);
   await server.pass(5 * MINUTE);
