@@ -22,6 +22,7 @@ import { connectTo } from '../remote/key-server.ts';
 import { absolute, type Command, etcOption, parseCommandLine } from './command.ts';
 import { type Invitation, onlyInvitation } from './invitation.ts';
 import { alreadyJoined, askToJoin, checkKnown, leftKey } from './joining.ts';
+import { keepaliveAnew } from './keepalive-anew.ts';
 import type { World } from './world.ts';
 
 const AGAIN = 'the server may have taken the invitation: run this again, with the same line';
@@ -72,6 +73,7 @@ example:
     // config.yaml names files by absolute paths, wherever the handler is started.
     const etc = absolute(values.etc) ?? values.etc;
     const joined = await join(invitation, server, etc, config.protect, world);
+    await keepaliveAnew(etc, world);
     if (values.json) {
       world.print(`${JSON.stringify({ server, machine: joined.name, ...joined.told })}\n`);
       return 0;

@@ -5,6 +5,7 @@ import { loadConfig } from '../config/load.ts';
 import { serverKeysPath } from '../config/server-keys.ts';
 import { headsFolder } from '../keepalive/head-witness.ts';
 import { type Command, etcOption, parseCommandLine } from './command.ts';
+import { keepaliveAnew } from './keepalive-anew.ts';
 import type { World } from './world.ts';
 
 export const leaveCommand: Command = {
@@ -25,6 +26,7 @@ example:
     const { values, positionals } = parseCommandLine('leave', args, etcOption, ['SERVER']);
     const [name = ''] = positionals;
     await leave(name, values.etc, world);
+    await keepaliveAnew(values.etc, world);
     world.print(`left ${name}\n`);
     return 0;
   },

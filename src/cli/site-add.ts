@@ -6,6 +6,7 @@ import { refuseTooFew } from '../enroll/site-policy.ts';
 import { absolute, etcOption, parseCommandLine } from './command.ts';
 import { type Invitation, invitationLine, parseInvitation } from './invitation.ts';
 import { join } from './join.ts';
+import { keepaliveAnew } from './keepalive-anew.ts';
 import { allMachines, ask } from './operator.ts';
 import { allowOthers, hostName } from './site-hosts.ts';
 import { keepSite, type SiteConfig, siteConfig, siteOptions } from './site-settings.ts';
@@ -132,6 +133,7 @@ async function joinAll(lines: readonly Line[], values: Values, world: World): Pr
     const { site } = await siteConfig(etc, world);
     await keepSite({ ...site, hosts: [...site.hosts, line.host] }, etc, world);
   }
+  if (lines.length > 0) await keepaliveAnew(etc, world);
   return lines.map(({ host }) => host);
 }
 

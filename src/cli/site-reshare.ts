@@ -2,6 +2,7 @@ import { asAppError, failureLine } from '../base/errors.ts';
 import { serversIn } from '../enroll/site-policy.ts';
 import { parseCommandLine, placeOptions, placesFrom } from './command.ts';
 import { onlyOne } from './enrolling.ts';
+import { keepaliveAnew } from './keepalive-anew.ts';
 import { leave } from './leave.ts';
 import { rotate } from './rotate.ts';
 import { allEnrolled, siteConfig } from './site-settings.ts';
@@ -49,6 +50,7 @@ export async function leaveIfRemoved(name: string, etc: string, world: World): P
   const policies = (await allEnrolled(etc, world)).map(({ policy }) => policy);
   if (policies.some(({ config }) => serversIn(config).includes(name))) return false;
   await leave(name, etc, world);
+  await keepaliveAnew(etc, world);
   world.say(`left ${name}, which is no host of the site any more`);
   return true;
 }

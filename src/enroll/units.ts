@@ -5,6 +5,7 @@ import { printable } from '../base/printable.ts';
 import type { Policy } from './policy.ts';
 
 const SYSTEMCTL = '/usr/bin/systemctl';
+export const KEEPALIVE = 'fetch-luks-key-keepalive.service';
 
 export interface UnitWorld {
   readonly runner: Runner;
@@ -23,7 +24,7 @@ export function unitsFor(policy: Policy, socket: string): string[] {
     ...(instance === undefined ? [] : [`fetch-luks-key@${instance}.socket`]),
     // Debian leaves it off: a _netdev volume that nothing mounts is never started without.
     ...(policy.needsNetwork ? ['remote-cryptsetup.target'] : []),
-    ...(policy.needsServer ? ['fetch-luks-key-keepalive.service'] : []),
+    ...(policy.needsServer ? [KEEPALIVE] : []),
   ];
 }
 
@@ -49,6 +50,16 @@ export async function enable(unit: string, { runner }: UnitWorld, signal: AbortS
 /** @throws AppError `unavailable`, `tool-missing`, `stopped` */
 export async function disable(unit: string, { runner }: UnitWorld, signal: AbortSignal): Promise<void> {
   await succeed(runner, ['disable', ...nowUnlessTarget(unit), unit], signal);
+}
+
+/** If it runs. @throws AppError `unavailable`, `tool-missing`, `stopped` */
+export async function restart(unit: string, { runner }: UnitWorld, signal: AbortSignal): Promise<void> {
+  await succeed(runner, ['try-restart', unit], signal);
+}
+
+/** @throws AppError `unavailable`, `tool-missing`, `stopped` */
+export async function stop(unit: string, { runner }: UnitWorld, signal: AbortSignal): Promise<void> {
+  await succeed(runner, ['stop', unit], signal);
 }
 
 /** Lets the generator read crypttab again. @throws AppError `unavailable`, `tool-missing`, `stopped` */
