@@ -28,12 +28,14 @@ export function answerRequests(
   async function answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const { socket } = request;
     const before = underWay.get(socket);
-    if (before !== undefined) return onlyOne(socket, before);
+    // Its client may have the whole answer before this process hears that it has left.
+    const isNext = before?.writableEnded && before.shouldKeepAlive;
+    if (before !== undefined && !isNext) return onlyOne(socket, before);
     underWay.set(socket, response);
     const gone = new AbortController();
     response.once('close', () => {
       gone.abort();
-      underWay.delete(socket);
+      if (underWay.get(socket) === response) underWay.delete(socket);
       if (stopping && underWay.size === 0) idle.resolve();
     });
     const reply = await replyTo(request, gone.signal);

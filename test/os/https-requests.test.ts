@@ -1,4 +1,8 @@
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { resolve } from 'node:path';
+import { text as readAll } from 'node:stream/consumers';
+import { setTimeout as pause } from 'node:timers/promises';
 import t, { type Test } from 'tap';
 import type { HttpCall } from '../../src/base/http-service.ts';
 import { selfSigned } from '../support/certificates.ts';
@@ -158,6 +162,18 @@ t.test('many requests on one connection, one after the other', async (t) => {
   }
   t.same(calls, ['GET /0', 'GET /1', 'GET /2']);
   t.equal(listener.connections, 1);
+});
+
+t.test('from another process, each as soon as it has the answer before', async (t) => {
+  const { port } = await startHttps(t, async (call) => {
+    await pause(1);
+    return await reading(call);
+  });
+  const client = resolve(import.meta.dirname, '../support/hasty-client.ts');
+  const child = spawn(process.execPath, ['--no-warnings', client, `${port}`, '8', '500'], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  t.strictSame(JSON.parse(await readAll(child.stdout)), Array(8).fill(500));
 });
 
 t.test('a service hears that its client has gone', async (t) => {
