@@ -38,14 +38,15 @@ kill $!
 # Not by -type, which for what is mounted there looks at what is below it.
 inside find /run /var ! -type d -exec stat -c '%F %n' {} + | sed -n 's/^socket /reaches /p'
 rm -f /run/fetch-luks-key/act/x /etc/fetch-luks-key/audit-heads/x /etc/fetch-luks-key/server-keys/x
+claims() { journalctl -b -o cat -u ${KEY_SERVER_UNIT} | grep -o 'alert acted: nas .*'; }
 ${LOCK}
 echo 'acted by the script'
+until [ "$(claims | wc -l)" = 2 ]; do sleep 0.2; done
 ${tellKeyServer('allow nas')} >/dev/null
 until journalctl -b -u ${KEEPALIVE} | grep -q 'armed again'; do sleep 0.2; done
 rm ${SCRIPTS}/*
 ${LOCK}
 echo 'acted without it'
-claims() { journalctl -b -o cat -u ${KEY_SERVER_UNIT} | grep -o 'alert acted: nas .*'; }
 until [ "$(claims | wc -l)" = 4 ]; do sleep 0.2; done
 claims
 `;
