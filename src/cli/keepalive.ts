@@ -47,13 +47,15 @@ example:
       return new ServerKeepalive({ name, settings, witness, follower, ...common });
     });
     world.keepalive.ready();
-    await Promise.all([...all.map((one) => one.run()), stayWell(world)]);
+    const over = new AbortController();
+    const kept = Promise.all(all.map((one) => one.run())).finally(() => over.abort());
+    await Promise.all([kept, stayWell(world, AbortSignal.any([world.signal, over.signal]))]);
     return 0;
   },
 };
 
 /** Whether the event loop turns is what the watchdog watches; a network that is away is no fault. */
-async function stayWell({ keepalive, clock, signal }: World): Promise<void> {
+async function stayWell({ keepalive, clock }: World, signal: AbortSignal): Promise<void> {
   const { watchdogMs } = keepalive;
   while (watchdogMs !== null && !signal.aborted) {
     keepalive.alive();

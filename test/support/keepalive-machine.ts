@@ -51,7 +51,8 @@ export async function machine(t: Test, server: KeyServerProcess, ...policy: stri
       const [first = '', ...rest] = [...mounts.wrapper, ...itself, 'keepalive', '--etc', own];
       const child = spawn(first, rest, {
         stdio: ['ignore', 'ignore', 'pipe'],
-        env: { PATH: '/usr/sbin:/usr/bin:/sbin:/bin' },
+        // As systemd asks for a sign of life.
+        env: { PATH: '/usr/sbin:/usr/bin:/sbin:/bin', WATCHDOG_USEC: '180000000' },
       });
       const lines: string[] = [];
       createInterface({ input: child.stderr }).on('line', (line) => lines.push(line));
