@@ -61,7 +61,7 @@ scenario('stolen disk, another TPM', { machine: bootMachine }, async (t, stage) 
   const recovers = (await server.command('audit', 'show')).stdout.match(/machine recover nas .*/g) ?? [];
   t.ok(recovers.length > 1);
   t.match(recovers.at(-1), /: done$/, 'nobody has told the server yet: it takes the thief for the machine');
-  refused(t, early, 'data', '.*2 of 2 needed: tpm2: ');
+  refused(t, early, 'data', '.*2 of 2 needed: the TPM ');
   notWaitedFor(t, early, 'data');
 
   t.equal((await server.command('lock', 'nas')).status, 0);
