@@ -26,8 +26,8 @@ export async function openKey(
   leftovers: Promise<unknown>[],
 ): Promise<OpenedKey> {
   const answered: string[] = [];
-  const recorded: OpenContext['attempt'] = async (title, stop, once) => {
-    const result = await attempt(title, stop, once);
+  const recorded: OpenContext['attempt'] = async (title, stop, once, startsNow) => {
+    const result = await attempt(title, stop, once, startsNow);
     answered.push(title);
     return result;
   };

@@ -33,11 +33,13 @@ export function keepTrying(
   patience: Patience,
   afterwards: OpenContext['afterwards'],
 ): OpenContext['attempt'] {
-  const until = (ms: number) => (ms === 0 ? Number.POSITIVE_INFINITY : clock.nowMs() + ms);
-  const giveUpAtMs = until(patience.giveUpAfterMs);
-  const waitUntilMs = Math.max(giveUpAtMs, until(patience.waitForAllowMs));
-  return async (title, signal, once) => {
+  const requestMs = clock.nowMs();
+  return async (title, signal, once, startsNow = false) => {
     const startMs = clock.nowMs();
+    const until = (ms: number) =>
+      ms === 0 ? Number.POSITIVE_INFINITY : (startsNow ? startMs : requestMs) + ms;
+    const giveUpAtMs = until(patience.giveUpAfterMs);
+    const waitUntilMs = Math.max(giveUpAtMs, until(patience.waitForAllowMs));
     const deadlineAt = (atMs: number) => AbortSignal.any([signal, timeout(atMs - startMs)]);
     let [deadlineMs, deadline] = [giveUpAtMs, deadlineAt(giveUpAtMs)];
     let last: AppError | null = null;

@@ -67,8 +67,14 @@ export interface OpenContext {
    * Runs `once`, and runs it again after a pause while it throws `unavailable` or `waiting`, until the caller's
    * patience ends.
    * @param title names the pin in the error: `tang http://…`
+   * @param startsNow the patience is counted from now on, not from the request: a person may have taken all of it
    */
-  attempt<T>(title: string, signal: AbortSignal, once: (signal: AbortSignal) => Promise<T>): Promise<T>;
+  attempt<T>(
+    title: string,
+    signal: AbortSignal,
+    once: (signal: AbortSignal) => Promise<T>,
+    startsNow?: boolean,
+  ): Promise<T>;
   /** Takes what still has to end (a session's flush) when nobody waits for its result any more. */
   afterwards(leftover: Promise<unknown>): void;
 }

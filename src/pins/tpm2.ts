@@ -61,13 +61,15 @@ async function open(
 ): Promise<Secret> {
   const { pinSalt = null } = object;
   const unseal = () => context.attempt('tpm2', signal, (stop) => context.tpm.unseal(object, stop));
-  const unsealBy = (password: Secret) =>
-    context.attempt('tpm2', signal, (stop) =>
-      context.tpm.unseal(object, stop, password).catch((thrown: unknown) => {
-        if (thrown instanceof AppError && thrown.cause === WRONG_PASSWORD) return null;
-        throw thrown;
-      }),
-    );
+  const trying = (password: Secret) => async (stop: AbortSignal) => {
+    try {
+      return await context.tpm.unseal(object, stop, password);
+    } catch (thrown) {
+      if (thrown instanceof AppError && thrown.cause === WRONG_PASSWORD) return null;
+      throw thrown;
+    }
+  };
+  const unsealBy = (password: Secret) => context.attempt('tpm2', signal, trying(password), true);
   const unsealing = pinSalt === null ? unseal() : withPin(context.askPin, pinSalt, signal, unsealBy);
   // OpenSSL, which decrypting needs, takes as long to load as a TPM tool runs: let it do so beside the first one.
   setImmediate(() => context.random.bytes(1));

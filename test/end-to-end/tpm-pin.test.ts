@@ -1,5 +1,6 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
 import t, { type Test } from 'tap';
 import { limits } from '../../src/base/limits.ts';
 import { atTerminal, fails, fetchLuksKey } from '../support/command-line.ts';
@@ -107,20 +108,28 @@ t.test('a handler has the password agents ask', async (t) => {
   // More than a TPM allows at once by itself.
   tpm.run('/usr/bin/tpm2_dictionarylockout', ['-s', '-n', '16', '-t', '1000', '-l', '1000']);
   const stage = await setStage(t, { environment });
-  stage.configure({ volumes: { data: { 'give-up-after': '20s' }, late: { 'give-up-after': '2s' } } });
+  const volumes = Object.entries({ data: '20s', slow: '3s', late: '2s' });
+  stage.configure({
+    volumes: Object.fromEntries(volumes.map(([name, time]) => [name, { 'give-up-after': time }])),
+  });
   const jwe = await sealed();
-  stage.put('data', jwe);
-  stage.put('late', jwe);
-  const delivered = {
-    status: 0,
-    line: /^data: key delivered, opened by tpm2 in/,
+  for (const [name] of volumes) stage.put(name, jwe);
+  const delivered = (volume: string) => ({
+    status: 0 as const,
+    line: new RegExp(`^${volume}: key delivered, opened by tpm2 in`),
     gets: Buffer.from('secret'),
-  } as const;
-  const opening = stage.shows(t, 'the second try', 'data', delivered);
+  });
+  const opening = stage.shows(t, 'the second try', 'data', delivered('data'));
   t.equal(await answerNext(id('data'), 'wrong'), 'TPM PIN for data:');
   t.equal(await answerNext(id('data'), PIN), 'Wrong PIN. TPM PIN for data:');
   await opening;
   t.equal(failures(), 1);
+  const slowly = stage.shows(t, 'each question has its own time', 'slow', delivered('slow'));
+  for (const pin of ['wrong', PIN]) {
+    await pause(2000);
+    await answerNext(id('slow'), pin);
+  }
+  await slowly;
   const refusing = stage.shows(t, 'wrong each time', 'data', {
     status: 4,
     line: /^data: \S+: (tpm2: )?wrong PIN, 3 times \(hint: the TPM counts them/,

@@ -49,6 +49,15 @@ t.test('unavailable is tried again, with pauses that double up to five seconds',
   t.same(pauses, [250, 500, 1000, 2000, 4000, 5000, 5000]);
 });
 
+t.test('who starts now has all of the time, whatever has passed since the request', async (t) => {
+  const { clock } = fakeTime();
+  const attempt = keepTrying(clock, random(0), forMs(10_000));
+  await clock.sleep(60_000, never);
+  const pin = failing('unavailable', 'unavailable');
+  t.equal(await attempt('tpm2', never, pin.once, true), 'key');
+  await t.rejects(attempt('tpm2', never, failing('unavailable').once), { message: /gave up after 1 try/ });
+});
+
 t.test('pauses are shortened at random by up to half', async (t) => {
   const { clock, pauses } = fakeTime();
   await keepTrying(clock, random(0.999999), forMs(90_000))(
