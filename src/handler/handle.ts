@@ -69,8 +69,7 @@ export async function handle(
     else verifyCredential(key.secret, served);
     await connection.send(key.secret.reveal(), limits.replyTimeoutMs);
     keepProofs(key, world, subject);
-    const tookMs = Math.round(world.clock.nowMs() - startMs);
-    world.journal.info(`${subject}: key delivered, opened by ${key.openedBy} in ${tookMs} ms`);
+    tell(key, Math.round(world.clock.nowMs() - startMs), world, subject);
     return 0;
   } catch (thrown) {
     const error = decisive(thrown, client.gone, stop);
@@ -130,6 +129,13 @@ async function volumeKey(
   const located = await locate(volume, { ...places, settings, files: world.files, attempt, signal });
   const askPin = world.pinOf(volume, settings.giveUpAfterMs);
   return openKey(located, attempt, { ...world, servers, askPin }, signal, leftovers);
+}
+
+/** A pin that fails while others are enough is no failure yet, but may be the one that is needed next time. */
+function tell({ openedBy, failures }: OpenedKey, tookMs: number, { journal }: HandlerWorld, subject: string) {
+  const delivered = `${subject}: key delivered, opened by ${openedBy} in ${tookMs} ms`;
+  if (failures.length === 0) journal.info(delivered);
+  else journal.warning(`${delivered}, without ${failures.map(failureLine).join('; ')}`);
 }
 
 /** The volume has its key: that a keep-alive will lack its proof is told, and costs nothing else. */

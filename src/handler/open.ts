@@ -1,3 +1,4 @@
+import { type AppError, asAppError } from '../base/errors.ts';
 import { firstAnswers } from '../base/race.ts';
 import type { Secret } from '../base/secret.ts';
 import type { OpenContext, PinUse } from '../pins/pin.ts';
@@ -9,6 +10,8 @@ export interface OpenedKey extends Disposable {
   readonly secret: Secret;
   /** The pins that answered, for the journal. */
   readonly openedBy: string;
+  /** Why others of its pins will not, where that was known before the key was there. */
+  readonly failures: readonly AppError[];
   /** The pins of all that was located. */
   readonly uses: readonly PinUse[];
 }
@@ -26,15 +29,22 @@ export async function openKey(
   leftovers: Promise<unknown>[],
 ): Promise<OpenedKey> {
   const answered: string[] = [];
+  const failures: AppError[] = [];
   const recorded: OpenContext['attempt'] = async (title, stop, once, startsNow) => {
-    const result = await attempt(title, stop, once, startsNow);
-    answered.push(title);
-    return result;
+    try {
+      const result = await attempt(title, stop, once, startsNow);
+      answered.push(title);
+      return result;
+    } catch (thrown) {
+      if (!stop.aborted) failures.push(asAppError(thrown));
+      throw thrown;
+    }
   };
   const afterwards = (leftover: Promise<unknown>) => void leftovers.push(leftover);
   const secret = await open(located, { ...world, attempt: recorded, afterwards }, signal);
   const uses = located.sealedKeys.flatMap((key) => key.uses);
-  return { secret, openedBy: [...new Set(answered)].join(', '), uses, [Symbol.dispose]: () => secret.wipe() };
+  const openedBy = [...new Set(answered)].join(', ');
+  return { secret, openedBy, failures: [...failures], uses, [Symbol.dispose]: () => secret.wipe() };
 }
 
 async function open(

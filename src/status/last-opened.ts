@@ -39,6 +39,6 @@ function openedIn(line: string, volume: string): Opened | null {
   >;
   const start = `${volume}: key delivered, opened by `;
   if (typeof message !== 'string' || !message.startsWith(start)) return null;
-  const [, by = '', ms] = /^(.*) in (\d+) ms$/.exec(message.slice(start.length)) ?? [];
+  const [, by = '', ms] = /^(.*?) in (\d+) ms(?:, without .*)?$/.exec(message.slice(start.length)) ?? [];
   return ms === undefined ? null : { atMs: Math.floor(Number(microseconds) / 1000), tookMs: Number(ms), by };
 }
