@@ -1,33 +1,14 @@
 import { completed } from './harness/expect.ts';
-import type { GuestFile } from './harness/guest.ts';
 import { lineOf } from './harness/journal.ts';
 import { bootMachine } from './harness/machine.ts';
 import { failed, handler, inUse, tpmIsClean } from './harness/machine-expect.ts';
 import { machineWith, makeSealable, SHOW_TPM, showMounted } from './harness/machine-sealed.ts';
-import { makeTpm } from './harness/machine-tpm.ts';
+import { FIRMWARE_UPDATE, firmwareUpdateFiles, makeTpm } from './harness/machine-tpm.ts';
 import { scenario } from './harness/scenario.ts';
 
 const MOUNTED = showMounted('/mnt/data');
 const BY_PASSPHRASE = '--unlock-key-file - < /etc/passphrase';
 const CRYPTTAB = 'data /dev/disk/by-id/virtio-data none luks,nofail,headless=1\n';
-
-/** Another firmware: from this boot on PCR 7 is something else before anybody asks for a key. */
-const UPDATED: Readonly<Record<string, GuestFile>> = {
-  '/etc/systemd/system/firmware-update.service': {
-    content: `[Unit]
-DefaultDependencies=no
-Before=cryptsetup-pre.target
-Wants=cryptsetup-pre.target
-Requires=dev-tpmrm0.device
-After=dev-tpmrm0.device
-[Service]
-Type=oneshot
-ExecStart=/usr/bin/tpm2_pcrextend -T device:/dev/tpmrm0 7:sha256=${'11'.repeat(32)}
-[Install]
-WantedBy=sysinit.target
-`,
-  },
-};
 
 scenario(
   'enroll, reboot, firmware update, reseal, reboot, rotate, reboot, unenroll',
@@ -55,7 +36,7 @@ scenario(
     inUse(t, second, 'data', 'tpm2');
     tpmIsClean(t, second);
 
-    const updated = { ...next, files: UPDATED, enable: ['firmware-update.service'] };
+    const updated = { ...next, files: firmwareUpdateFiles, enable: [FIRMWARE_UPDATE] };
     const third = await stage.boot(
       { ...updated, script: `fetch-luks-key reseal data ${BY_PASSPHRASE}\n` },
       second,

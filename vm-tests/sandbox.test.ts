@@ -11,6 +11,7 @@ const FOLDERS = [
   '/usr',
   '/var',
   '/run/fetch-luks-key',
+  '/run/systemd/ask-password',
   '/tmp',
 ];
 
@@ -39,6 +40,7 @@ journalctl --sync; journalctl -b -t fetch-luks-key -o cat --no-pager | grep '^ma
     'may not write /usr',
     'may not write /var',
     'may write /run/fetch-luks-key',
+    'may write /run/systemd/ask-password',
     'may write /tmp',
   ]);
 });

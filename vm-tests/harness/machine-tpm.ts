@@ -7,6 +7,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { sealerWith } from '../../test/support/sealing.ts';
 import { startSwtpm } from '../../test/support/swtpm.ts';
 import { HarnessError } from './command.ts';
+import type { GuestFile } from './guest.ts';
 
 const START_MS = 10_000;
 
@@ -91,3 +92,22 @@ export async function makeTpm<Name extends string>(
 
 /** Configuration of the pin `tpm2`: to what PCR 7 is in the guest. */
 export const IN_THE_GUEST = { pcr_ids: '7', pcr_digest: PCR_7.toString('base64url') };
+
+/** The unit to enable for another firmware: from this boot on PCR 7 is something else before anybody asks for a key. */
+export const FIRMWARE_UPDATE = 'firmware-update.service';
+export const firmwareUpdateFiles: Readonly<Record<string, GuestFile>> = {
+  [`/etc/systemd/system/${FIRMWARE_UPDATE}`]: {
+    content: `[Unit]
+DefaultDependencies=no
+Before=cryptsetup-pre.target
+Wants=cryptsetup-pre.target
+Requires=dev-tpmrm0.device
+After=dev-tpmrm0.device
+[Service]
+Type=oneshot
+ExecStart=/usr/bin/tpm2_pcrextend -T device:/dev/tpmrm0 7:sha256=${'11'.repeat(32)}
+[Install]
+WantedBy=sysinit.target
+`,
+  },
+};
