@@ -1,9 +1,9 @@
+import { documented } from '../test/support/recovery-page.ts';
 import { bootContainer } from './harness/container.ts';
 import { completed, delivered } from './harness/expect.ts';
 import { plainGuest } from './harness/guest.ts';
 import { invites, KEY_SERVER_UNIT } from './harness/inner-key-server.ts';
 import { keyServerLayer } from './harness/product.ts';
-import { documented } from './harness/recovery-page.ts';
 import { scenario } from './harness/scenario.ts';
 import { atTerminal } from './harness/somebody.ts';
 import { innerTang, TANG_UNIT } from './harness/tang.ts';

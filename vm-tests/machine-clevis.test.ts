@@ -32,7 +32,7 @@ scenario('Clevis reads ours; adopted from Clevis and systemd', { machine: bootMa
       ...files,
       ...tang.files(0),
       '/etc/crypttab': { content: crypttab },
-      ...Object.fromEntries(disks.map((disk) => [key(disk.serial), { content: disk.key }])),
+      ...Object.fromEntries(disks.map((disk) => [key(disk.serial), { content: disk.key, mode: 0o600 }])),
     },
     script: `set -eu
 fetch-luks-key enroll ours --tang ${tang.url} --yes --unlock-key-file ${key('ours')}
@@ -42,6 +42,7 @@ clevis luks bind -y -d ${device('bound')} -k ${key('bound')} tpm2 '{"pcr_bank": 
 fetch-luks-key adopt bound
 ${unlocks('bound')}
 systemd-cryptenroll --unlock-key-file=${key('theirs')} --tpm2-device=auto --tpm2-pcrs=7 ${device('theirs')}
+fetch-luks-key recovery-key theirs --unlock-key-file ${key('theirs')}
 fetch-luks-key adopt theirs --replace --unlock-key-file ${key('theirs')}
 `,
   });

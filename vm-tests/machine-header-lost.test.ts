@@ -1,10 +1,10 @@
+import { documented } from '../test/support/recovery-page.ts';
 import { completed } from './harness/expect.ts';
 import { lineOf } from './harness/journal.ts';
 import { bootMachine } from './harness/machine.ts';
 import { failed, handler, inUse } from './harness/machine-expect.ts';
 import { machineWith, makeSealable, showMounted } from './harness/machine-sealed.ts';
 import { makeTpm } from './harness/machine-tpm.ts';
-import { documented } from './harness/recovery-page.ts';
 import { scenario } from './harness/scenario.ts';
 import { atTerminal } from './harness/somebody.ts';
 
@@ -14,7 +14,7 @@ const HEADER = 'The header is damaged';
 const KEYFILE = '/boot-test/remembered';
 const BACKUP = '/root/data.backup';
 const NEW = 'remembered';
-const OF_BACKUP = 'of the backup';
+const OF_BACKUP = 'of-the-backup';
 
 const opens = (keyFile: string) => `cryptsetup open --test-passphrase --key-file=${keyFile} ${DEVICE}`;
 
@@ -57,7 +57,7 @@ dd if=/dev/zero of=${DEVICE} bs=1M count=16 conv=fsync
     t.equal(first.status, 0, 'enrolled, backed up, rotated', { output: first.output });
     t.match(first.output, /^remembered: opens$/m);
 
-    const restores = atTerminal(documented(HEADER, 'jose', { FILE: BACKUP, DEVICE }), [
+    const restores = atTerminal(documented(HEADER, 'luksHeaderRestore', { FILE: BACKUP, DEVICE }), [
       ['decryption password', OF_BACKUP],
       ['Are you sure', 'YES'],
     ]);

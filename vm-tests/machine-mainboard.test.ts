@@ -1,4 +1,5 @@
 import { mkdirSync } from 'node:fs';
+import { documented } from '../test/support/recovery-page.ts';
 import { completed } from './harness/expect.ts';
 import { inOrder, lineOf } from './harness/journal.ts';
 import { bootMachine } from './harness/machine.ts';
@@ -7,7 +8,6 @@ import { beside, hostLuksKeyServer, listenToGuest, tellHost } from './harness/ma
 import { NETWORKD, networkdFiles } from './harness/machine-network.ts';
 import { machineWith, makeSealable, SHOW_TPM, showMounted } from './harness/machine-sealed.ts';
 import { makeTpm } from './harness/machine-tpm.ts';
-import { documented } from './harness/recovery-page.ts';
 import { scenario } from './harness/scenario.ts';
 import { atTerminal, prompted, SOMEBODY, somebody } from './harness/somebody.ts';
 
@@ -103,7 +103,7 @@ printf %s ${NEW} | cryptsetup open --test-passphrase --key-file=- ${DEVICE} && e
     },
   );
   completed(t, second, KEEPALIVE);
-  t.equal(lineOf(second.journal, handler('data', 'key delivered')), null, 'another TPM opens nothing');
+  t.not(lineOf(second.journal, handler('data', '.*2 of 2 needed')), null, 'another TPM opens nothing');
   t.ok(inOrder(second.journal, prompted('data'), unlocked('data')), 'the recovery key at the prompt does');
   t.ok(inOrder(second.journal, unlocked('data'), mountedAt('/mnt/data')));
   t.match(second.output, /^remembered: opens$/m);

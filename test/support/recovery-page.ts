@@ -1,6 +1,5 @@
 import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
-import { HarnessError } from './command.ts';
 
 const PAGE = resolve(import.meta.dirname, '../../docs/RECOVERY.md');
 
@@ -21,11 +20,13 @@ export function documented(
     .split(/^#+ /m)
     .find((text) => text.startsWith(`${heading}\n`));
   const blocks = [...(section ?? '').matchAll(/^```sh\n(.*?)\n```$/gms)].map(([, block = '']) => block);
-  let [found, ...more] = blocks.filter((block) => block.includes(about));
-  if (found === undefined || more.length > 0) throw new HarnessError(step, `expected 1, got ${more.length}`);
+  const wanted = blocks.filter((block) => block.includes(about));
+  let [found] = wanted;
+  if (found === undefined || wanted.length > 1)
+    throw new Error(`${step}: expected one block, got ${wanted.length}`);
   for (const [word, value] of Object.entries(put)) {
     const all = new RegExp(`(?<![\\w-])${word}(?![\\w-])`, 'g');
-    if (found.search(all) < 0) throw new HarnessError(step, `expected ${word}, got ${found}`);
+    if (found.search(all) < 0) throw new Error(`${step}: expected ${word}, got ${found}`);
     found = found.replaceAll(all, () => value);
   }
   return found;
