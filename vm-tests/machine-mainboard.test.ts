@@ -85,7 +85,7 @@ rm ${INVITATION} ${PASSPHRASE}
 ${MOUNTED}
 (${join}
 ) <${INVITATION} | tee /run/joined
-${tellHost(told, '$(grep -o "sha256/[A-Za-z0-9_-]*" /run/joined)')}
+${tellHost(told, '$(sed -n "s/^  fingerprint *//p" /run/joined)')}
 until ${reseal}; do sleep 5; done
 ${atTerminal(remembers, [
   ['new passphrase', NEW],
