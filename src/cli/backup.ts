@@ -5,7 +5,7 @@ import type { ScratchFolder } from '../base/ports.ts';
 import { Secret } from '../base/secret.ts';
 import { loadConfig } from '../config/load.ts';
 import { findTarget } from '../enroll/target.ts';
-import { encryptToPassphrase } from '../jwe/passphrase.ts';
+import { encryptToPassphrase, isTakenAtJosesPrompt } from '../jwe/passphrase.ts';
 import { jweOf } from '../luks/tokens.ts';
 import { absolute, type Command, parseCommandLine, placeOptions, placesFrom } from './command.ts';
 import { onlyOne } from './enrolling.ts';
@@ -32,6 +32,9 @@ Writes the volume's LUKS header, its sealed keys, crypttab and
 encrypted to a passphrase. Keep it elsewhere. To open it, nothing of ours is
 needed:
   jose jwe dec -p -i FILE | tar -xz
+or, as its prompt takes no spaces, nor letters beyond ASCII, from a file:
+  printf '{"kty":"oct","k":"%s"}' "$(jose b64 enc -I PASSPHRASE-FILE)" |
+    jose jwe dec -k - -i FILE | tar -xz
 A header that is restored has the keys of its time again: it undoes rotate. So
 does whoever has this file, its passphrase, and an old key.
 
@@ -73,6 +76,9 @@ example:
     const text = encryptToPassphrase(passphrase, archive, world.random);
     world.durable.replace(path, Buffer.from(text));
     const line = `${volume}: backed up to ${path}; restoring its header undoes rotate`;
+    if (!isTakenAtJosesPrompt(passphrase)) {
+      world.say('note: at its prompt jose(1) takes no spaces, nor letters beyond ASCII: see --help');
+    }
     const shown = { volume, device: target.device, file: path, bytes: text.length };
     world.print(values.json ? `${JSON.stringify(shown)}\n` : `${line}\n`);
     return 0;

@@ -23,3 +23,8 @@ export function encryptToPassphrase(passphrase: Secret, plaintext: Secret, rando
   const [start, , ...rest] = encryptCompact(header, contentKey, plaintext, random).split('.');
   return [start, toBase64url(wrapped), ...rest].join('.');
 }
+
+/** `jose jwe dec -p` reads no further than the first character that C's isgraph(3) says no to. */
+export function isTakenAtJosesPrompt(passphrase: Secret): boolean {
+  return passphrase.reveal().every((byte) => byte > 0x20 && byte < 0x7f);
+}

@@ -5,6 +5,7 @@ import t from 'tap';
 import { fetchLuksKey } from '../support/command-line.ts';
 import { machineWith } from '../support/enrolled.ts';
 import { opens, overwrite, PASSPHRASE } from '../support/luks.ts';
+import { documented } from '../support/recovery-page.ts';
 
 t.setTimeout(300_000);
 
@@ -36,13 +37,14 @@ t.test('jose and tar open it, and the header in it opens the volume again', asyn
   ];
   const { status, stderr } = await fetchLuksKey(args, 'a long one\n');
   t.equal(status, 0, stderr);
+  t.match(stderr, /^note: at its prompt jose\(1\) takes no spaces, .*\n$/);
   t.equal(statSync(file).mode & 0o777, 0o600);
 
-  const jwk = { kty: 'oct', k: Buffer.from('a long one').toString('base64url') };
-  const key = `${folder}/key`;
-  writeFileSync(key, JSON.stringify(jwk));
+  const passphrase = `${folder}/passphrase`;
+  writeFileSync(passphrase, 'a long one');
   const out = `${folder}/out`;
-  execFileSync('/bin/sh', ['-c', `jose jwe dec -i ${file} -k ${key} | tar -xz -C ${out}`]);
+  const opensIt = documented('The header is damaged', 'PASSPHRASE', { FILE: file, PASSPHRASE: passphrase });
+  execFileSync('/bin/sh', ['-c', `cd ${out}; ${opensIt}`]);
   const names = execFileSync('find', [out, '-type', 'f', '-printf', '%P\n']).toString();
   t.match(names, /^header\.img$/m);
   t.match(names, /\/config\.yaml$/m);
@@ -55,6 +57,9 @@ t.test('jose and tar open it, and the header in it opens the volume again', asyn
   const restore = ['luksHeaderRestore', '-q', image.path, '--header-backup-file', `${out}/header.img`];
   execFileSync('cryptsetup', restore);
   t.ok(opens(image.path, PASSPHRASE));
+
+  const typed = await fetchLuksKey(args.with(2, `${folder}/typed.backup`), 'a-long-one\n');
+  t.match(typed, { status: 0, stderr: '' }, 'jose takes this one at its prompt');
 
   const again = await fetchLuksKey(args, 'another\n');
   t.equal(again.status, 4, 'an existing file stays');

@@ -21,7 +21,7 @@ const EVERYWHERE = [
     'openssl',
     'apt',
   ],
-  ...['tang-common', 'jose', 'socat'],
+  ...['tang-common', 'jose', 'socat', 'clevis', 'clevis-luks', 'clevis-tpm2'],
 ];
 // journald 257 seals by libgcrypt, which systemd only suggests.
 const FROM_13 = [

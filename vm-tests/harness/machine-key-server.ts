@@ -24,6 +24,8 @@ export interface Told {
   readonly port: number;
   /** When the host's clock heard it, `performance.now()`. */
   heard(word: string, signal: AbortSignal): Promise<number>;
+  /** The whole of what it told, once it told something that begins so. */
+  heardOf(start: string, signal: AbortSignal): Promise<string>;
 }
 
 export async function listenToGuest(t: Teardown): Promise<Told> {
@@ -37,6 +39,7 @@ export async function listenToGuest(t: Teardown): Promise<Told> {
   return {
     port: (server.address() as AddressInfo).port,
     heard: (word, signal) => until(() => at.get(word), signal),
+    heardOf: (start, signal) => until(() => [...at.keys()].find((text) => text.startsWith(start)), signal),
   };
 }
 

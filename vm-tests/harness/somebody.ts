@@ -1,0 +1,54 @@
+import type { GuestFile } from './guest.ts';
+
+/** Who sits at the machine. */
+
+/** The unit that answers the boot's prompt; it is to be enabled. */
+export const SOMEBODY = 'somebody.service';
+
+/** Sees the prompt for a volume, and types a passphrase. */
+export function somebody(passphrase: string): Readonly<Record<string, GuestFile>> {
+  return {
+    [`/etc/systemd/system/${SOMEBODY}`]: {
+      content: `[Unit]
+DefaultDependencies=no
+[Service]
+ExecStart=/bin/sh -eu /etc/somebody
+[Install]
+WantedBy=sysinit.target
+`,
+    },
+    '/etc/somebody': {
+      content: `until prompt=$(grep -ls '^Id=cryptsetup:' /run/systemd/ask-password/ask.*); do sleep 0.5; done
+sed -n 's/^Message=/prompt: /p' "$prompt"
+printf %s '${passphrase}' | /lib/systemd/systemd-reply-password 1 "$(sed -n 's/^Socket=//p' "$prompt")"
+`,
+    },
+  };
+}
+
+/** What is shown to them at the prompt, in the journal. @param volume a regular expression */
+export const prompted = (volume: string) => new RegExp(`\\]: prompt: .*${volume}`);
+
+const SHOWN = '/run/terminal';
+
+/**
+ * Shell lines that run commands at a terminal, where somebody answers what they ask; the first that fails ends them.
+ * @param answers each after the words of its prompt, in the order of asking
+ */
+export function atTerminal(
+  commands: string,
+  answers: readonly (readonly [prompt: string, answer: string])[],
+): string {
+  // A prompt is there a moment before what was typed so far is thrown away.
+  const typing = answers.map(
+    ([prompt, answer]) =>
+      `until grep -q '${prompt}' ${SHOWN}; do sleep 0.2; done; sleep 1; echo '${answer}'\n`,
+  );
+  return `cat >/run/commands <<'END'
+${commands}
+END
+: >${SHOWN}
+{
+${typing.join('')}} | script --quiet --return --flush --command 'sh -e /run/commands' ${SHOWN}
+`;
+}
