@@ -24,6 +24,7 @@ printf 'open sesame' | fetch-luks-key seal --credential encrypted.service/passwo
 for one in ${SERVICES.join(' ')}; do fetch-luks-key credential install $one.service password; done
 systemctl enable ${SERVICES.join('.service ')}.service
 ${tellKeyServer('lock nas')}
+fetch-luks-key doctor || echo "doctor: $?"
 `;
 
 const SHOW = `for one in ${SERVICES.join(' ')}; do echo "$one: $(systemctl is-active $one.service)"; done
@@ -54,6 +55,11 @@ scenario('secrets of services, locked and allowed', { container: bootContainer }
   const first = await stage.boot({ ...guest, script: ENROL });
   completed(t, first);
   t.equal(first.status, 0, first.output);
+  t.match(first.output, /^doctor: 1$/m);
+  for (const name of SERVICES) {
+    const named = new RegExp(`^breaks-boot: ${name}\\.service: .* locked \\[will-not-open\\]$`, 'm');
+    t.match(first.output, named, `${name}: the doctor names it before`);
+  }
   const locked: BootResult = await stage.boot({ ...guest, enable: [], script: ALLOW }, first);
   completed(t, locked, /^(plain|encrypted)\.service$/);
   const [before = '', after = ''] = locked.output.split('\nallowed\n');

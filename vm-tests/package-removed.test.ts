@@ -10,6 +10,9 @@ import { SOCKET_UNIT } from './harness/volumes.ts';
 
 const NO_SOCKET = /key file '\/run\/fetch-luks-key\/default\.sock' missing/;
 const IS_THERE = `test -e ${jwePath('data')} && echo 'the sealed key is there'`;
+/** The doctor is asked by a copy of the program. */
+const REMOVE = `cp /usr/bin/fetch-luks-key /doctor; dpkg --remove fetch-luks-key
+/doctor doctor; echo "doctor: $?"; rm /doctor\n`;
 /** While crypttab names the socket, and after. */
 const PURGE_TWICE = `dpkg --purge fetch-luks-key; ${IS_THERE}
 dpkg --install /package.deb; rm /etc/crypttab; dpkg --purge fetch-luks-key
@@ -18,7 +21,7 @@ find / -xdev -name '*fetch-luks-key*' -not -path '/boot-test/*' -not -path '/var
 scenario('package removed, then purged, headless=1', { container: bootContainer }, async (t, stage) => {
   const files = { '/package.deb': { content: readFileSync(packagePath()) } };
   const { guest } = await sealedGuest(stage, { files });
-  const remove = `${guest.script}dpkg --remove fetch-luks-key; ${IS_THERE}`;
+  const remove = `${guest.script}${REMOVE}${IS_THERE}`;
   const first = await stage.boot({ ...guest, script: remove });
   unlockedEarly(t, first);
   t.match(
@@ -26,6 +29,8 @@ scenario('package removed, then purged, headless=1', { container: bootContainer 
     /crypttab still names its socket for data:/,
     'who needs it is told before the reboot',
   );
+  t.match(first.output, /^breaks-boot: .* \[socket-missing\]$/m, 'the doctor names it');
+  t.match(first.output, /^doctor: 1$/m);
   t.match(first.output, /^the sealed key is there$/m);
 
   const second = await stage.boot({ ...plainGuest, script: PURGE_TWICE }, first);

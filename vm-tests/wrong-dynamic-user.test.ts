@@ -1,20 +1,15 @@
+import { breaks } from './harness/breaks.ts';
 import { bootContainer } from './harness/container.ts';
 import { ASKED, failedCleanly } from './harness/expect.ts';
 import { lineOf, SYSINIT } from './harness/journal.ts';
-import { mountOnVolume } from './harness/mounts.ts';
 import { scenario } from './harness/scenario.ts';
 import { sealedGuest } from './harness/sealed.ts';
-import { serviceWith } from './harness/wrong-units.ts';
 
 const title = 'wrong: DynamicUser=yes in the service, /tmp on the volume';
 
 scenario(title, { container: bootContainer }, async (t, stage) => {
-  const mount = mountOnVolume('/tmp');
-  const { guest } = await sealedGuest(stage, {
-    files: { ...serviceWith('DynamicUser=yes'), ...mount.files },
-  });
-  const enable = [...guest.enable, mount.unit];
-  const result = await stage.boot({ ...guest, enable, script: '', watchdogSeconds: 20 });
+  const { guest } = await sealedGuest(stage, breaks.dynamicUser);
+  const result = await stage.boot({ ...guest, script: '', watchdogSeconds: 20 });
   // It brings PrivateTmp= in, which from some version on makes a /tmp of its own for units of early boot.
   if (stage.version < 257) {
     t.match(result.hung, /fetch-luks-key@\S+\.service +start +waiting/, 'the handler waits for the mount');

@@ -1,14 +1,12 @@
+import { breaks } from './harness/breaks.ts';
 import { bootContainer } from './harness/container.ts';
 import { completed } from './harness/expect.ts';
 import { scenario } from './harness/scenario.ts';
 import { sealedGuest } from './harness/sealed.ts';
 import { SOCKET } from './harness/volumes.ts';
-import { serviceWith } from './harness/wrong-units.ts';
-
-const files = serviceWith('RuntimeDirectory=fetch-luks-key');
 
 scenario('wrong: RuntimeDirectory= in the service', { container: bootContainer }, async (t, stage) => {
-  const { guest } = await sealedGuest(stage, { files });
+  const { guest } = await sealedGuest(stage, breaks.runtimeDirectory);
   const script = `${guest.script}ls ${SOCKET}; systemctl is-active fetch-luks-key@default.socket`;
   const result = await stage.boot({ ...guest, script });
   completed(t, result);

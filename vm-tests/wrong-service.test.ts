@@ -1,14 +1,12 @@
+import { breaks } from './harness/breaks.ts';
 import { bootContainer } from './harness/container.ts';
 import { ASKED } from './harness/expect.ts';
 import { CYCLE, lineOf, SYSINIT } from './harness/journal.ts';
 import { scenario } from './harness/scenario.ts';
 import { sealedGuest } from './harness/sealed.ts';
-import { DEFAULT_DEPENDENCIES, SERVICE_FILE, wrongUnit } from './harness/wrong-units.ts';
-
-const files = wrongUnit(SERVICE_FILE, DEFAULT_DEPENDENCIES);
 
 scenario('wrong: service with default dependencies', { container: bootContainer }, async (t, stage) => {
-  const { guest } = await sealedGuest(stage, { files });
+  const { guest } = await sealedGuest(stage, breaks.serviceLate);
   const { hung, journal } = await stage.boot({ ...guest, watchdogSeconds: 10 });
   t.match(hung, /fetch-luks-key@\S+\.service +start +waiting/, 'the handler waits');
   t.match(hung, /sysinit\.target +start +waiting/, 'for what waits for it');

@@ -1,17 +1,16 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { breaks } from './harness/breaks.ts';
 import { bootContainer } from './harness/container.ts';
 import { ASKED, PROMPT, UNIT_FAILED } from './harness/expect.ts';
 import { CYCLE, inOrder, lineOf, MULTI_USER, SYSINIT } from './harness/journal.ts';
 import { scenario } from './harness/scenario.ts';
 import { sealedGuest } from './harness/sealed.ts';
-import { DEFAULT_DEPENDENCIES, SOCKET_FILE, WANTED_BY_SOCKETS, wrongUnit } from './harness/wrong-units.ts';
 
-const files = wrongUnit(SOCKET_FILE, [...DEFAULT_DEPENDENCIES, ...WANTED_BY_SOCKETS]);
 const title = 'wrong: socket with default dependencies, before cryptsetup-pre.target';
 
 scenario(title, { container: bootContainer }, async (t, stage) => {
-  const { guest } = await sealedGuest(stage, { files, options: 'luks' });
+  const { guest } = await sealedGuest(stage, breaks.socketInCycle);
   const { hung, journal, folder } = await stage.boot({ ...guest, script: '', watchdogSeconds: 10 });
   // Where there is no journal yet, systemd tells the console.
   const told = `${readFileSync(join(folder, 'console.log'), 'utf8')}\n${journal}`;

@@ -1,22 +1,11 @@
+import { breaks } from './harness/breaks.ts';
 import { bootContainer } from './harness/container.ts';
 import { completed, PROMPT } from './harness/expect.ts';
 import { inOrder, lineOf, SYSINIT } from './harness/journal.ts';
 import { scenario } from './harness/scenario.ts';
 import { sealedGuest } from './harness/sealed.ts';
 import { BOOT_SAID } from './harness/volumes.ts';
-import {
-  DEFAULT_DEPENDENCIES,
-  NOT_BEFORE_CRYPTSETUP,
-  SOCKET_FILE,
-  WANTED_BY_SOCKETS,
-  wrongUnit,
-} from './harness/wrong-units.ts';
 
-const files = wrongUnit(SOCKET_FILE, [
-  ...DEFAULT_DEPENDENCIES,
-  ...NOT_BEFORE_CRYPTSETUP,
-  ...WANTED_BY_SOCKETS,
-]);
 /**
  * The unit fails so early that journald may not run yet, and what PID 1 says until then is lost in a container. What it
  * remembers is not. Times are microseconds on one clock.
@@ -29,7 +18,7 @@ echo "data: $(show Result systemd-cryptsetup@data.service)"
 const LISTENING = /systemd\[1\]: Listening on fetch-luks-key@default\.socket/;
 
 scenario('wrong: socket with default dependencies', { container: bootContainer }, async (t, stage) => {
-  const { guest } = await sealedGuest(stage, { files, options: 'luks' });
+  const { guest } = await sealedGuest(stage, breaks.socketLate);
   const { hung, journal } = await stage.boot({ ...guest, watchdogSeconds: 10 });
   t.match(hung, PROMPT, 'systemd asks for the passphrase');
   t.equal(lineOf(journal, LISTENING), null, 'the socket is not there');
@@ -39,7 +28,7 @@ scenario(
   'wrong: socket with default dependencies, headless=1',
   { container: bootContainer },
   async (t, stage) => {
-    const { guest } = await sealedGuest(stage, { files });
+    const { guest } = await sealedGuest(stage, breaks.socketLateHeadless);
     const result = await stage.boot({ ...guest, script: BOOT_SAID + UNIT_ENDED });
     completed(t, result);
     t.match(result.output, /^data: exit-code$/m, 'the unit of the volume fails');
@@ -53,9 +42,8 @@ scenario(
   'wrong: socket with default dependencies, _netdev',
   { container: bootContainer },
   async (t, stage) => {
-    const { guest } = await sealedGuest(stage, { files, options: 'luks,_netdev,headless=1' });
-    const enable = [...guest.enable, 'remote-cryptsetup.target'];
-    const result = await stage.boot({ ...guest, enable, script: BOOT_SAID + UNIT_ENDED });
+    const { guest } = await sealedGuest(stage, breaks.socketLateNetdev);
+    const result = await stage.boot({ ...guest, script: BOOT_SAID + UNIT_ENDED });
     completed(t, result);
     // Nothing orders the one after the other: a slow boot may have the socket in time.
     t.match(result.output, /^data: exit-code$/m, 'the unit of the volume fails');

@@ -6,7 +6,7 @@ import type { Config } from '../config/config.ts';
 import { sharedSocket } from '../credentials/drop-in.ts';
 import { type Form, placesOf } from '../credentials/place.ts';
 import { servedOn } from '../handler/serves.ts';
-import { SOCKETS } from '../status/volume.ts';
+import { SOCKETS, sealedKeyFacts } from '../status/volume.ts';
 import type { CredentialUnits } from './credential-units.ts';
 import type { CredentialUse, Facts } from './facts.ts';
 import { type Finding, finding } from './finding.ts';
@@ -59,22 +59,25 @@ async function servedTo(
   etc: string,
   config: Config,
   files: Files,
-): Promise<Pick<CredentialUse, 'refusal' | 'missing'>> {
+): Promise<Pick<CredentialUse, 'refusal' | 'missing' | 'policy'>> {
+  const none = { refusal: null, missing: null, policy: null };
   try {
     const names = credentialName(unit, credential);
     const request = { kind: 'credential', ...names } as const;
     const { forms = [] } = servedOn({ socketPath: path, way: wayOf(path) }, request, config) as {
       forms?: readonly Form[];
     };
-    if (!forms.includes(form))
-      return { refusal: `it serves ${forms.join(' and ')} ones alone`, missing: null };
-    if (unit.includes('@.')) return { refusal: null, missing: null };
+    if (!forms.includes(form)) return { ...none, refusal: `it serves ${forms.join(' and ')} ones alone` };
+    if (unit.includes('@.')) return none;
     const places = placesOf(etc, names, forms);
-    for (const place of places)
-      if ((await files.mode(place)) !== null) return { refusal: null, missing: null };
-    return { refusal: null, missing: `no ${places.join(', no ')}` };
+    for (const place of places) {
+      const text = await files.read(place, limits.sealedKeyBytes);
+      if (text !== null)
+        return { ...none, policy: sealedKeyFacts(text.toString('latin1'), place, []).policy };
+    }
+    return { ...none, missing: `no ${places.join(', no ')}` };
   } catch (thrown) {
-    return { refusal: asAppError(thrown).message, missing: null };
+    return { ...none, refusal: asAppError(thrown).message };
   }
 }
 

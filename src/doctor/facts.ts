@@ -1,6 +1,6 @@
 import type { AppError } from '../base/errors.ts';
 import type { CrypttabEntry } from '../luks/crypttab.ts';
-import type { PinPolicy } from '../status/policy.ts';
+import type { PinPolicy, Policy } from '../status/policy.ts';
 import type { ServerStatus } from '../status/server.ts';
 import type { VolumeFacts } from '../status/volume.ts';
 import type { TpmProperties } from '../tpm/look.ts';
@@ -62,6 +62,8 @@ export interface CredentialUse {
   readonly refusal: string | null;
   /** Where its sealed key is looked for, if there is none. */
   readonly missing: string | null;
+  /** How its sealed key opens; null: there is none, or of a damaged one `check` tells. */
+  readonly policy: Policy | null;
   /** It does not start with an empty one. */
   readonly isTested: boolean;
 }

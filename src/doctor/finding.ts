@@ -14,6 +14,7 @@ export const severityOf = {
   'socket-deleted': 'breaks-boot',
   'program-missing': 'breaks-boot',
   'group-missing': 'breaks-boot',
+  'handler-not-root': 'breaks-boot',
   'credential-refused': 'breaks-boot',
   'credential-socket-late': 'weakens',
   'credential-may-be-empty': 'weakens',

@@ -50,11 +50,11 @@ export async function gather(
   }
   const mounted = await mountedByVolume(volumes, files);
   const mounts = mountsIn((await files.read(fstab, limits.configBytes))?.toString() ?? '', mounted);
-  const pins = volumes.flatMap(({ used }) =>
-    used.flatMap(({ policy }) => (policy === null ? [] : leavesOf(policy))),
-  );
   const folders = world.unitFolders ?? UNIT_FOLDERS;
   const credentials = await credentialUses(files, folders, places.etc, config);
+  const pins = [...volumes.flatMap(({ used }) => used), ...credentials].flatMap(({ policy }) =>
+    policy === null ? [] : leavesOf(policy),
+  );
   // What takes long, side by side: the network, systemd, key derivation.
   const [{ servers, answers, tpm }, units, headers, initramfs] = await Promise.all([
     asked(pins, config, world, signal),

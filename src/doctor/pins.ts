@@ -1,13 +1,19 @@
 import { isNamed } from '../config/server-keys.ts';
 import { leavesOf, opensWith, type PinPolicy, policyText } from '../status/policy.ts';
-import type { VolumeFacts } from '../status/volume.ts';
+import type { SealedKeyFacts, VolumeFacts } from '../status/volume.ts';
 import type { Facts } from './facts.ts';
 import { type Finding, finding } from './finding.ts';
 
 /** Whether the pins of the sealed keys would answer, and what they hold off. */
 export function checkPins(facts: Facts): Finding[] {
   return [
-    ...facts.volumes.flatMap((volume) => [...checkOpening(volume, facts), ...checkPcrs(volume, facts)]),
+    ...facts.volumes.flatMap((volume) => [
+      ...checkOpening(volume.volume, '', volume.used, facts),
+      ...checkPcrs(volume, facts),
+    ]),
+    ...facts.credentials.flatMap((use) =>
+      checkOpening(use.unit, `its credential ${use.credential}: `, [use], facts),
+    ),
     ...checkTpm(facts),
   ];
 }
@@ -25,7 +31,13 @@ function isOfThisMoment(pin: PinPolicy, tpm: Facts['tpm']): boolean {
   return changed.every((id) => CHANGES_WHILE_UP.includes(id));
 }
 
-function checkOpening({ volume, used }: VolumeFacts, { answers, servers, tpm }: Facts): Finding[] {
+/** @param whose what is said begins with it @param used sealed keys, each of which is enough */
+function checkOpening(
+  about: string,
+  whose: string,
+  used: readonly Pick<SealedKeyFacts, 'policy'>[],
+  { answers, servers, tpm }: Facts,
+): Finding[] {
   const policies = used.flatMap(({ policy }) => (policy === null ? [] : [policy]));
   if (policies.length === 0) return [];
   const faultOf = (pin: PinPolicy) => {
@@ -41,17 +53,17 @@ function checkOpening({ volume, used }: VolumeFacts, { answers, servers, tpm }: 
     return silent.map(({ text, fault }) =>
       finding(
         'pin-does-not-answer',
-        volume,
-        `${text}; the other pins are enough`,
+        about,
+        `${whose}${text}; the other pins are enough`,
         fault.hint ?? 'seal again without it if it is gone for good',
       ),
     );
   }
-  const what = `needs ${policies.map((policy) => policyText(policy, nameOf)).join(' or ')}, and would not open now: ${silent.map(({ text }) => text).join('; ')}`;
+  const what = `${whose}needs ${policies.map((policy) => policyText(policy, nameOf)).join(' or ')}, and would not open now: ${silent.map(({ text }) => text).join('; ')}`;
   return [
     finding(
       'will-not-open',
-      volume,
+      about,
       what,
       silent.find(({ fault }) => fault.hint !== undefined)?.fault.hint ?? 'see what each pin says',
     ),

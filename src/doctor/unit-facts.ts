@@ -27,6 +27,8 @@ export interface HandlerFacts {
   /** What ExecStart= names, where that is not there. */
   readonly missingProgram: string | null;
   readonly missingGroups: readonly string[];
+  /** The line that makes it run as another user; null: it runs as root. */
+  readonly otherUser: string | null;
 }
 
 export interface VolumeOrder {
@@ -136,5 +138,14 @@ async function handlerFacts(files: Files, folders: readonly string[]): Promise<H
     missingGroups: wanted.filter(
       (name) => !new RegExp(`^(?:${name}:|[^:]*:[^:]*:${name}:)`, 'm').test(groups),
     ),
+    otherUser: otherUserOf(file),
   };
+}
+
+function otherUserOf(file: UnitFile): string | null {
+  const last = (key: string) => file.values('Service', key).at(-1) ?? '';
+  const isDynamic = /^(?:1|y|yes|t|true|on)$/i.test(last('DynamicUser'));
+  if (isDynamic) return 'DynamicUser=yes';
+  const user = last('User');
+  return ['', 'root', '0'].includes(user) ? null : `User=${user}`;
 }

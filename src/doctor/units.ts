@@ -43,6 +43,10 @@ function checkHandler(handler: HandlerFacts | null, sockets: readonly SocketFact
     const what = `it needs the group ${group}, which does not exist: it fails before it has started`;
     findings.push(finding('group-missing', SERVICE, what, `groupadd --system ${group}`));
   }
+  if (handler.otherUser !== null) {
+    const what = `${handler.otherUser}: sealed keys and LUKS headers, which are root's, cannot be read`;
+    findings.push(finding('handler-not-root', SERVICE, what, `take ${handler.otherUser} out of the service`));
+  }
   const folders = handler.file.values('Service', 'RuntimeDirectory').flatMap((names) => names.split(/\s+/));
   if (folders.includes('fetch-luks-key')) {
     const what = 'RuntimeDirectory=fetch-luks-key deletes the sockets when the first connection ends';

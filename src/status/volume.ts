@@ -73,7 +73,7 @@ export async function volumeFacts(
   const file = await files.read(path, limits.sealedKeyBytes);
   const url = settingsFor(config, volume).url?.url;
   const inTokens = header?.version === 2 ? tokenKeys(header.metadata, device ?? '') : [];
-  const inFile = file === null ? [] : [factsOf(file.toString('latin1'), path, [])];
+  const inFile = file === null ? [] : [sealedKeyFacts(file.toString('latin1'), path, [])];
   const elsewhere = file !== null || url !== undefined;
   return {
     entry,
@@ -111,10 +111,10 @@ function tokenKeys({ tokens, activeKeyslots }: Metadata, device: string): Sealed
   return tokens
     .map((token) => ({ ...token, keyslots: token.keyslots.filter((id) => activeKeyslots.includes(id)) }))
     .filter(({ type, keyslots }) => type === 'clevis' && keyslots.length > 0)
-    .map((token) => factsOf(jweOf(token), `${device} token ${token.id}`, token.keyslots));
+    .map((token) => sealedKeyFacts(jweOf(token), `${device} token ${token.id}`, token.keyslots));
 }
 
-function factsOf(text: string, where: string, keyslots: readonly string[]): SealedKeyFacts {
+export function sealedKeyFacts(text: string, where: string, keyslots: readonly string[]): SealedKeyFacts {
   try {
     parseSealedKey(text);
     return { where, text, keyslots, policy: policyOf(text), fault: null };

@@ -80,6 +80,16 @@ export const pinSetUps: readonly SetUp[] = [
     },
   },
   {
+    title: 'the same for a service’s secret',
+    finds: 'will-not-open',
+    says: /^shop\.service: its credential token: needs tang .*connection refused/,
+    async breaks(patient, { seal }, t) {
+      const { url, thp, stop } = await startTang(t);
+      patient.service('shop.service', 'token', await seal('tang', { url, thp }, KEY));
+      await stop();
+    },
+  },
+  {
     title: 'the Tang server has lost its keys',
     finds: 'will-not-open',
     says: /answered 404/,

@@ -127,7 +127,10 @@ t.test('a service that credential install has told to ask for its secret', async
 
 t.test('drop-ins that change no order', async (t) => {
   const patient = rightPatient(t, ward);
-  patient.dropIn('fetch-luks-key@.service', '[Service]\nTimeoutStopSec=5s\nPrivateTmp=yes\n');
+  patient.dropIn(
+    'fetch-luks-key@.service',
+    '[Service]\nTimeoutStopSec=5s\nPrivateTmp=yes\nUser=root\nDynamicUser=no\n',
+  );
   t.strictSame(await codes(t, patient), ['holds-up-boot', 'may-prompt']);
 });
 

@@ -159,6 +159,18 @@ export const unitSetUps: readonly SetUp[] = [
     breaks: (patient) => patient.dropIn(SERVICE, '[Service]\nSupplementaryGroups=no-such-group\n'),
   },
   {
+    title: 'DynamicUser= in the service',
+    finds: 'handler-not-root',
+    says: /^fetch-luks-key@\.service: DynamicUser=yes: /,
+    breaks: (patient) => patient.dropIn(SERVICE, '[Service]\nDynamicUser=yes\n'),
+  },
+  {
+    title: 'another user than root in the service',
+    finds: 'handler-not-root',
+    says: /^fetch-luks-key@\.service: User=nobody: /,
+    breaks: (patient) => patient.dropIn(SERVICE, '[Service]\nUser=nobody\n'),
+  },
+  {
     title: 'a service takes its credential from our socket, and starts without it too',
     finds: 'credential-may-be-empty',
     says: /^shop\.service: .* credential token /,

@@ -7,8 +7,11 @@ import { CYCLE, inOrder, lineOf, MULTI_USER, SYSINIT } from './journal.ts';
  * come to the journal the other way round.
  */
 
-/** systemd's own client has failed for the volume `data`. In a container it does so with the right key too. */
-export const UNIT_FAILED = /systemd\[1\]: systemd-cryptsetup@data\.service: Failed with result/;
+/**
+ * systemd's own client has failed for the volume `data`. In a container it does so with the right key too. Until there is
+ * a journal, PID 1 says so without its name.
+ */
+export const UNIT_FAILED = /(?:^|systemd\[1\]: )systemd-cryptsetup@data\.service: Failed with result/;
 /** It has ended, one way or the other. */
 export const unitEnded = (volume: string) =>
   new RegExp(`systemd\\[1\\]: (Finished |)systemd-cryptsetup@${volume}\\.service(: Failed| - )`);

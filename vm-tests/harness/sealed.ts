@@ -12,31 +12,49 @@ export interface Sealed {
 }
 
 export interface SealedOptions {
-  /** Of the volume `data` in crypttab. */
+  /** Volumes in crypttab, all of the one disk. Default: `data`. */
+  readonly names?: readonly string[];
+  /** Theirs in crypttab. */
   readonly options?: string;
   /** How late the Tang server comes; null = never. Default: at once. */
   readonly serverAfterSeconds?: number | null;
   readonly files?: Readonly<Record<string, GuestFile>>;
+  /** Units beside the socket and the server. */
+  readonly enable?: readonly string[];
+  readonly prepare?: string;
 }
 
 /** A container with one volume, `data`, whose key is sealed to a Tang server inside it. */
-export async function sealedGuest({ folder }: Stage, given: SealedOptions = {}): Promise<Sealed> {
-  const { options = 'luks,headless=1', serverAfterSeconds = 0, files = {} } = given;
+export async function sealedGuest(stage: Stage, given: SealedOptions = {}): Promise<Sealed> {
+  return (await sealedGuests(stage))(given);
+}
+
+/** Such containers of the same disk and server. */
+export async function sealedGuests({ folder }: Stage): Promise<(given?: SealedOptions) => Sealed> {
   const disk = makeDisk(folder, 'data');
   const tang = innerTang(folder);
-  return {
-    disk,
-    guest: {
+  const sealed = { content: await tang.seal(disk.key), mode: 0o600 };
+  return (given = {}) => {
+    const {
+      names = [disk.serial],
+      options = 'luks,headless=1',
+      serverAfterSeconds = 0,
+      prepare = '',
+    } = given;
+    const crypttab = names.map((name) => crypttabLine(disk, options, undefined, name));
+    const guest = {
       ...plainGuest,
       disks: [disk],
-      enable: [SOCKET_UNIT, TANG_UNIT],
+      enable: [SOCKET_UNIT, TANG_UNIT, ...(given.enable ?? [])],
       files: {
         ...tang.files(serverAfterSeconds),
-        '/etc/crypttab': { content: crypttabLine(disk, options) },
-        [jwePath(disk.serial)]: { content: await tang.seal(disk.key), mode: 0o600 },
-        ...files,
+        '/etc/crypttab': { content: crypttab.join('') },
+        ...Object.fromEntries(names.map((name) => [jwePath(name), sealed])),
+        ...given.files,
       },
+      prepare,
       script: opensVolume(disk),
-    },
+    };
+    return { disk, guest };
   };
 }

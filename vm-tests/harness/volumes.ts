@@ -17,8 +17,13 @@ export function makeDisk(folder: string, serial: string): Disk {
 }
 
 /** A line of crypttab for a disk in a container, where it is a file: that needs no device unit. */
-export function crypttabLine(disk: Disk, options = 'luks,headless=1', keyFile = SOCKET): string {
-  return `${disk.serial} /disks/${disk.serial} ${keyFile} ${options}\n`;
+export function crypttabLine(
+  disk: Disk,
+  options = 'luks,headless=1',
+  keyFile = SOCKET,
+  name = disk.serial,
+): string {
+  return `${name} /disks/${disk.serial} ${keyFile} ${options}\n`;
 }
 
 /**
