@@ -106,6 +106,12 @@ printf %s ${NEW} | cryptsetup open --test-passphrase --key-file=- ${DEVICE} && e
   t.not(lineOf(second.journal, handler('data', '.*2 of 2 needed')), null, 'another TPM opens nothing');
   t.ok(inOrder(second.journal, prompted('data'), unlocked('data')), 'the recovery key at the prompt does');
   t.ok(inOrder(second.journal, unlocked('data'), mountedAt('/mnt/data')));
+  t.match(second.output, /^ +now +tpm2 would not: /m, 'status says which pin');
+  t.match(
+    second.output,
+    /^breaks-boot: data: needs 2 of \{tpm2, remote home\}.*\[will-not-open\]$/m,
+    'and doctor',
+  );
   t.match(second.output, /^remembered: opens$/m);
   t.match(second.output, /^resealed data in .*: 2 of \{tpm2, remote home\}, .*, the socket opens it$/m);
 
