@@ -11,6 +11,9 @@ const key = (name: string) => `/boot-test/${name}`;
 const line = (name: string, keyFile = 'none', options = '') =>
   `${name} ${device(name)} ${keyFile} luks,nofail,headless=1${options}\n`;
 
+/** Three volumes are enrolled or adopted. */
+const SCRIPT_SECONDS = 400;
+
 /** Clevis' own command maps the volume. */
 const unlocks = (name: string) => `clevis luks unlock -d ${device(name)} -n by-clevis
 echo "${name} by Clevis: $(cryptsetup status by-clevis | sed -n 's/^ *device: *//p')"
@@ -23,7 +26,7 @@ scenario('Clevis reads ours; adopted from Clevis and systemd', { machine: bootMa
   const tang = innerTang(stage.folder);
   const { state } = await makeTpm(t, stage.folder, async () => ({}));
   const volumes = names.map((name) => ({ name, sealed: null, mount: 'nofail' }));
-  const { files, ...guest } = machineWith(volumes, { disks, tpm: state });
+  const { files, ...guest } = machineWith(volumes, { disks, tpm: state, watchdogSeconds: SCRIPT_SECONDS });
   const crypttab = `${line('ours')}${line('bound')}${line('theirs', '-', ',tpm2-device=auto')}`;
   const first = await stage.boot({
     ...guest,

@@ -14,6 +14,8 @@ const HEADER = 'The header is damaged';
 const KEYFILE = '/boot-test/remembered';
 const BACKUP = '/root/data.backup';
 const NEW = 'remembered';
+/** Argon2 and a dozen commands, each of which opens keyslots. */
+const SCRIPT_SECONDS = 400;
 const OF_BACKUP = 'of-the-backup';
 
 const opens = (keyFile: string) => `cryptsetup open --test-passphrase --key-file=${keyFile} ${DEVICE}`;
@@ -25,7 +27,11 @@ scenario(
     const disk = makeSealable(stage.folder, 'data');
     const { state } = await makeTpm(t, stage.folder, async () => ({}));
     const volume = { name: 'data', sealed: null, mount: 'nofail' };
-    const { files, ...guest } = machineWith([volume], { disks: [disk], tpm: state });
+    const { files, ...guest } = machineWith([volume], {
+      disks: [disk],
+      tpm: state,
+      watchdogSeconds: SCRIPT_SECONDS,
+    });
     const remembers = atTerminal(documented('The passphrase is forgotten', 'request', { DEVICE }), [
       ['new passphrase', NEW],
       ['[Vv]erify', NEW],
