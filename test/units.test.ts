@@ -129,7 +129,7 @@ t.test(
       /^-\+\/usr\/bin\/nsenter --mount=\/proc\/1\/ns\/mnt /,
       'systemd cannot be reached from inside',
     );
-    t.equal(announces, '-/usr/bin/fetch-luks-key announce-reboot');
+    t.equal(announces, `-/bin/sh -c '[ -z "$$MAINPID" ] || exec /usr/bin/fetch-luks-key announce-reboot'`);
     t.same(keepalive.get('TimeoutStopSec'), ['10s']);
     t.notOk(keepalive.has('DefaultDependencies'), 'a shutdown stops it');
     // Not the scripts of fetch-luks-key-act@.service, which are run with all privileges; nor what a volume may hold.

@@ -2,7 +2,7 @@ import { AppError, asAppError, failureLine } from '../base/errors.ts';
 import { limits } from '../base/limits.ts';
 import type { Action } from '../config/action.ts';
 import { loadConfig } from '../config/load.ts';
-import { actScript, type Step } from '../keepalive/act-script.ts';
+import { actScript, DONE_BEFORE, type Step } from '../keepalive/act-script.ts';
 import { parseCrypttab } from '../luks/crypttab.ts';
 import { type Command, parseCommandLine, placeOptions } from './command.ts';
 import type { World } from './world.ts';
@@ -75,9 +75,11 @@ async function done([program = '', ...rest]: readonly string[], world: World): P
       maxOutputBytes: limits.childOutputBytes,
       signal: world.signal,
     });
+    const isDoneBefore = stderr.trim().endsWith(DONE_BEFORE);
     if (status === 0) world.journal.info(`${title}: done`);
+    else if (isDoneBefore) world.journal.info(`${title}: done before`);
     else world.journal.error(`${title}: exit status ${status}: ${stderr.trim().split('\n').at(-1)}`);
-    return status === 0;
+    return status === 0 || isDoneBefore;
   } catch (thrown) {
     world.journal.error(`${title}: ${failureLine(asAppError(thrown))}`);
     return false;

@@ -6,6 +6,9 @@ export interface Step {
   readonly volume?: string;
 }
 
+/** What `cryptsetup luksSuspend` ends with when it has nothing to do: locked before it was revoked, say. */
+export const DONE_BEFORE = 'already suspended.';
+
 /**
  * The commands as a script of sh(1), which begins to work 20 times sooner than this program: what is to be suspended
  * is open until then. It goes on after a failure, and ends with 5 after one.
@@ -21,12 +24,16 @@ export function actScript(
 for source in ${words(sources)}; do
   [ ! -e "$source" ] || [ "$0" -nt "$source" ] || exec ${words(instead)}
 done
+export LC_ALL=C
 failed=0
 done_or_told() {
-  if said=$(timeout -k 1 ${seconds} "$@" 2>&1 >/dev/null </dev/null); then echo "<6>$*: done"
-  else echo "<3>$*: exit status $?: \${said##*
-}"; failed=5
-  fi
+  said=$(timeout -k 1 ${seconds} "$@" 2>&1 >/dev/null </dev/null) && { echo "<6>$*: done"; return; }
+  status=$?
+  case $said in
+    *'${DONE_BEFORE}') echo "<6>$*: done before" ;;
+    *) failed=5; echo "<3>$*: exit status $status: \${said##*
+}" ;;
+  esac
 }
 ${steps.map(line).join('')}exit $failed
 `;

@@ -25,6 +25,20 @@ t.test('does what is configured, in its order, and goes on after a failure', asy
   t.ok(existsSync(folder));
 });
 
+/** As cryptsetup says it; there is no device mapper here. */
+const SUSPENDED = `on-revoked: [{ run: [/bin/sh, -c, 'echo Volume data is already suspended. >&2; exit 1'] }]\n`;
+
+t.test('what is suspended already is no failure', async (t) => {
+  const etc = t.testdir({ 'config.yaml': SUSPENDED, crypttab: '' });
+  const args = ['act', 'revoked', '--etc', etc, '--crypttab', `${etc}/crypttab`];
+  t.match(await fetchLuksKey(args), { status: 0, stderr: /^<6>\/bin\/sh .*: done before$/m });
+  const { stdout: script } = await fetchLuksKey([...args, '--script']);
+  writeFileSync(`${etc}/script`, script);
+  for (const source of ['config.yaml', 'crypttab']) utimesSync(`${etc}/${source}`, 1000, 1000);
+  const ran = spawnSync('/bin/sh', [`${etc}/script`], { encoding: 'utf8' });
+  t.match(ran, { status: 0, stdout: /^<6>\/bin\/sh .*: done before$/m });
+});
+
 t.test('as a script: the same, sooner; anew when the configuration is newer', async (t) => {
   const folder = t.testdir({});
   const odd = `${folder}/it's "$HOME" \\`;
