@@ -3,6 +3,7 @@ import { bootContainer } from './harness/container.ts';
 import { completed, delivered } from './harness/expect.ts';
 import { plainGuest } from './harness/guest.ts';
 import { invites, KEY_SERVER_UNIT } from './harness/inner-key-server.ts';
+import { lineOf } from './harness/journal.ts';
 import { keyServerLayer } from './harness/product.ts';
 import { scenario } from './harness/scenario.ts';
 import { atTerminal } from './harness/somebody.ts';
@@ -92,4 +93,9 @@ ${reseals}
   const third = await stage.boot({ ...guest, script: opensVolume(disk) }, second);
   completed(t, third);
   delivered(t, third);
+  t.equal(
+    lineOf(third.journal, /heads of its audit log/),
+    null,
+    'the daemon writes again what it wrote before',
+  );
 });

@@ -38,7 +38,11 @@ export const durableFiles: DurableFiles = {
     withFile(fresh, O_RDWR | O_CREAT | O_EXCL, () => {});
     try {
       withFile(fresh, O_RDWR, (fd) => {
-        if (about !== undefined) fchownSync(fd, about.uid, about.gid);
+        // Not called for nothing: sandboxes forbid it.
+        const { uid, gid } = fstatSync(fd);
+        if (about !== undefined && (about.uid !== uid || about.gid !== gid)) {
+          fchownSync(fd, about.uid, about.gid);
+        }
         if (about !== undefined) fchmodSync(fd, about.mode & 0o7777);
         writeFileSync(fd, contents);
         fsyncSync(fd);

@@ -30,6 +30,8 @@ printf %s '${passphrase}' | /lib/systemd/systemd-reply-password 1 "$(sed -n 's/^
 export const prompted = (volume: string) => new RegExp(`\\]: prompt: .*${volume}`);
 
 const SHOWN = '/run/terminal';
+/** Commands may go on for so long when all has been typed. */
+const SECONDS = 400;
 
 /**
  * Shell lines that run commands at a terminal, where somebody answers what they ask; the first that fails ends them.
@@ -44,11 +46,14 @@ export function atTerminal(
     ([prompt, answer]) =>
       `until grep -q '${prompt}' ${SHOWN}; do sleep 0.2; done; sleep 1; echo '${answer}'\n`,
   );
+  // Not script(1), which Debian's base has up to 13; socat does not end as its program did.
   return `cat >/run/commands <<'END'
 ${commands}
 END
+echo 'sh -e /run/commands; echo $? >/run/ended' >/run/session
 : >${SHOWN}
 {
-${typing.join('')}} | script --quiet --return --flush --command 'sh -e /run/commands' ${SHOWN}
+${typing.join('')}} | socat -t ${SECONDS} - 'EXEC:sh /run/session,pty,setsid,ctty,stderr,onlcr=0' | tee ${SHOWN}
+[ "$(cat /run/ended)" = 0 ]
 `;
 }
