@@ -59,7 +59,17 @@ export class Keyslots {
   async opens(passphrase: Secret, signal: AbortSignal, keyslot?: string): Promise<boolean> {
     using file = this.#ports.memoryFiles.create(passphrase.reveal());
     const slot = keyslot === undefined ? [] : ['--key-slot', keyslot];
-    const args = ['open', '--test-passphrase', ...slot, '--key-file', file, this.path];
+    // Else a token that systemd's plug-in or the kernel's keyring opens would stand in for a wrong passphrase.
+    const args = [
+      'open',
+      '--test-passphrase',
+      '--token-type',
+      'none',
+      ...slot,
+      '--key-file',
+      file,
+      this.path,
+    ];
     const result = await this.#run(args, signal);
     if (result.status === 0) return true;
     // A keyslot of lower priority, or none at all, is no fault of the passphrase's; nothing opens all the same.

@@ -1,4 +1,5 @@
 import { execFileSync } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
 import { symlinkSync, writeFileSync } from 'node:fs';
 import t from 'tap';
 import { readLuksHeader } from '../../src/luks/header.ts';
@@ -51,6 +52,19 @@ t.test('the empty passphrase is tried, not taken for none', async (t) => {
   t.notOk(await keyslots.opens(secretOf(''), noAbort));
   addKeyslot(image, '');
   t.ok(await keyslots.opens(secretOf(''), noAbort));
+});
+
+t.test('a token that opens by itself does not stand in for a wrong passphrase', async (t) => {
+  const { path } = makeImage(folder, 'by-itself');
+  const description = `fetch-luks-key:${randomUUID()}`;
+  const key = execFileSync('keyctl', ['padd', 'user', description, '@u'], { input: PASSPHRASE }).toString();
+  t.teardown(() => execFileSync('keyctl', ['unlink', key.trim(), '@u']));
+  execFileSync('cryptsetup', ['token', 'add', '--key-description', description, path]);
+  t.ok(opens(path, 'wrong'), 'cryptsetup takes the token');
+  const keyslots = new Keyslots(path, ports);
+  t.notOk(await keyslots.opens(secretOf('wrong'), noAbort));
+  t.notOk(await keyslots.opens(secretOf(''), noAbort));
+  t.ok(await keyslots.opens(secretOf(PASSPHRASE), noAbort));
 });
 
 t.test('a token comes out as clevis has it, and goes', async (t) => {
