@@ -28,7 +28,7 @@ async function shared(t: Test, jwe = sealed) {
   const child: ChildProcess = spawn('systemd-socket-activate', ['-l', path, ...program], {
     stdio: ['ignore', 'ignore', 'pipe'],
   });
-  const ended = once(child, 'exit') as Promise<[number | null, string | null]>;
+  const ended = once(child, 'close') as Promise<[number | null, string | null]>;
   t.teardown(() => child.kill('SIGKILL'));
   const journal: string[] = [];
   if (child.stderr === null) throw new Error('no pipe');
@@ -53,9 +53,9 @@ t.test('one process answers all, whoever of them is refused, and ends when nobod
   for (const [index, name] of names.entries()) t.equal(answers[index]?.toString(), 'a credential', name);
   for (const answer of answers.slice(names.length)) t.equal(answer.length, REFUSAL);
   t.equal((await ask('/cryptsetup/data')).length, 64);
-  t.match(journal.at(-1), /^<4>data: this socket serves encrypted service credentials, not volumes/);
-  t.equal(journal.length, names.length + wrong.length + 1);
   t.strictSame(await ended, [0, null]);
+  t.equal(journal.filter((line) => line.startsWith('<4>data: this socket serves encrypted')).length, 1);
+  t.equal(journal.length, names.length + wrong.length + 1);
   t.equal(child.pid !== undefined, true);
 });
 
