@@ -26,7 +26,7 @@ scenario('sealed to another PCR 7', { machine: bootMachine }, async (t, stage) =
       disks: [alone, attended],
       tpm: state,
       enable: [SOMEBODY],
-      files: somebody(attended.key.toString()),
+      files: somebody([attended.key.toString()]),
       script: `${SHOW_TPM}${showMounted('/mnt/attended')}systemctl is-failed systemd-cryptsetup@alone.service\n`,
     },
   );

@@ -6,6 +6,7 @@ import { handler, inUse, notWaitedFor, refused, tpmIsClean, unlocked } from './h
 import { machineWith, makeSealable, SHOW_TPM, showBefore, showMounted } from './harness/machine-sealed.ts';
 import { makeTpm } from './harness/machine-tpm.ts';
 import { scenario } from './harness/scenario.ts';
+import { SOMEBODY, somebody } from './harness/somebody.ts';
 
 const PIN = 'four words, no less';
 const CRYPTTAB = `data /dev/disk/by-id/virtio-data none luks,headless=1
@@ -17,29 +18,8 @@ const enroll = (volume: string) =>
   `fetch-luks-key enroll ${volume} --tpm2-pin --tpm2-pin-file /etc/pin --unlock-key-file /etc/passphrase-${volume}\n`;
 const SHOW_FAILURES = 'tpm2_getcap -T device:/dev/tpm0 properties-variable | grep LOCKOUT_COUNTER\n';
 
-/** Who sits at the machine: types at each question for the PIN of `data`, and at no other. */
-const somebody: Readonly<Record<string, GuestFile>> = {
-  '/etc/systemd/system/somebody.service': {
-    content: `[Unit]
-DefaultDependencies=no
-[Service]
-ExecStart=/bin/sh -eu /etc/somebody
-[Install]
-WantedBy=sysinit.target
-`,
-  },
-  '/etc/somebody': {
-    content: `answer() {
-  until prompt=$(grep -ls '^Id=fetch-luks-key:data$' /run/systemd/ask-password/ask.*); do sleep 0.5; done
-  sed -n 's/^Message=/prompt: /p' "$prompt"
-  printf %s "$1" | /lib/systemd/systemd-reply-password 1 "$(sed -n 's/^Socket=//p' "$prompt")"
-  while [ -e "$prompt" ]; do sleep 0.1; done
-}
-answer wrong
-answer '${PIN}'
-`,
-  },
-};
+/** Types at each question for the PIN of `data`, and at no other. */
+const typing = somebody(['wrong', PIN], '^Id=fetch-luks-key:data$');
 
 /**
  * systemd's own agents are off, as is PID 1's status output: the handler, which cannot, does not rely on them to make the
@@ -87,8 +67,8 @@ scenario(
     const second = await stage.boot(
       {
         ...guest,
-        enable: ['somebody.service'],
-        files: { ...somebody, ...noAgents },
+        enable: [SOMEBODY],
+        files: { ...typing, ...noAgents },
         append: 'systemd.show_status=0',
         script: `${SHOW_TPM}${SHOW_FAILURES}${showMounted('/mnt/data')}${showBefore('other')}`,
       },

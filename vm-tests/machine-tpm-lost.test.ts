@@ -47,7 +47,7 @@ scenario('new mainboard, 2 of {tpm2, remote}', { machine: bootMachine }, async (
     files: {
       ...files,
       ...networkdFiles,
-      ...somebody(disk.key.toString()),
+      ...somebody([disk.key.toString()]),
       '/etc/crypttab': { content: `data ${DEVICE} none luks\n` },
       [PASSPHRASE]: { content: disk.key },
       [INVITATION]: { content: server.invitation },
@@ -77,7 +77,7 @@ rm ${INVITATION} ${PASSPHRASE}
         tpm: after,
         enable: [],
         files: {
-          ...somebody(recoveryKey),
+          ...somebody([recoveryKey]),
           [KEYFILE]: { content: recoveryKey },
           [INVITATION]: { content: invited.stdout },
         },

@@ -5,8 +5,15 @@ import type { GuestFile } from './guest.ts';
 /** The unit that answers the boot's prompt; it is to be enabled. */
 export const SOMEBODY = 'somebody.service';
 
-/** Sees the prompt for a volume, and types a passphrase. */
-export function somebody(passphrase: string): Readonly<Record<string, GuestFile>> {
+/**
+ * Sees each prompt, and types.
+ * @param answers one after the other; without a quote
+ * @param whose line of the question's file, a regular expression; default: a volume's passphrase
+ */
+export function somebody(
+  answers: readonly string[],
+  whose = '^Id=cryptsetup:',
+): Readonly<Record<string, GuestFile>> {
   return {
     [`/etc/systemd/system/${SOMEBODY}`]: {
       content: `[Unit]
@@ -18,10 +25,13 @@ WantedBy=sysinit.target
 `,
     },
     '/etc/somebody': {
-      content: `until prompt=$(grep -ls '^Id=cryptsetup:' /run/systemd/ask-password/ask.*); do sleep 0.5; done
-sed -n 's/^Message=/prompt: /p' "$prompt"
-printf %s '${passphrase}' | /lib/systemd/systemd-reply-password 1 "$(sed -n 's/^Socket=//p' "$prompt")"
-`,
+      content: `answer() {
+  until prompt=$(grep -ls '${whose}' /run/systemd/ask-password/ask.*); do sleep 0.5; done
+  sed -n 's/^Message=/prompt: /p' "$prompt"
+  printf %s "$1" | /lib/systemd/systemd-reply-password 1 "$(sed -n 's/^Socket=//p' "$prompt")"
+  while [ -e "$prompt" ]; do sleep 0.1; done
+}
+${answers.map((one) => `answer '${one}'\n`).join('')}`,
     },
   };
 }
