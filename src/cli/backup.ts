@@ -8,7 +8,7 @@ import { findTarget } from '../enroll/target.ts';
 import { encryptToPassphrase, isTakenAtJosesPrompt } from '../jwe/passphrase.ts';
 import { jweOf } from '../luks/tokens.ts';
 import { absolute, type Command, parseCommandLine, placeOptions, placesFrom } from './command.ts';
-import { onlyOne } from './enrolling.ts';
+import { onlyOne } from './only-one.ts';
 import { backupPassphrase, chosen } from './passphrase.ts';
 import type { World } from './world.ts';
 

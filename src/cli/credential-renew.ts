@@ -5,6 +5,7 @@ import { credentialAddress } from '../credentials/address.ts';
 import type { CredentialRecord } from '../credentials/record.ts';
 import { withSigners } from '../enroll/policy.ts';
 import { parseSealedKey } from '../pins/table.ts';
+import { onlyOne } from './only-one.ts';
 import { parsePinConfig } from './pin-config.ts';
 import { nameOf, openStored, type StoredSecret, storedSecret, storeSecret } from './stored-secret.ts';
 import type { SealingWorld } from './tpm-pin.ts';
@@ -26,7 +27,7 @@ export async function rotate(
   renewing: Renewing,
   world: SealingWorld,
 ): Promise<number> {
-  using _lock = await onlyOne('rotate', world);
+  using _lock = await onlyOne('rotate', renewing.etc, world);
   const old = await storedSecret(renewing.etc, credentialAddress(name), world);
   const record = recordFor(old, way);
   using secret = await openStored(old, world);
@@ -40,7 +41,7 @@ export async function edit(
   renewing: Renewing,
   world: SealingWorld,
 ): Promise<number> {
-  using _lock = await onlyOne('edit', world);
+  using _lock = await onlyOne('edit', renewing.etc, world);
   const old = await storedSecret(renewing.etc, credentialAddress(name), world);
   const record = recordFor(old, way);
   using secret = await openStored(old, world);
@@ -101,13 +102,4 @@ async function tellOfSwap(world: World): Promise<void> {
     .trim()
     .split('\n');
   if (swaps.length > 0) world.say('note: this machine swaps, and the memory of an editor may be swapped out');
-}
-
-async function onlyOne(command: string, { locks, signal }: World) {
-  try {
-    return await locks.acquire('credential', 0, signal);
-  } catch (cause) {
-    if (!(cause instanceof AppError) || cause.code !== 'unavailable') throw cause;
-    throw new AppError('unavailable', `${command}: another command is changing a secret now`, { cause });
-  }
 }

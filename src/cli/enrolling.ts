@@ -1,6 +1,5 @@
 import { AppError } from '../base/errors.ts';
 import type { VolumeName } from '../base/names.ts';
-import type { HeldLock } from '../base/ports.ts';
 import type { Secret } from '../base/secret.ts';
 import { loadConfig } from '../config/load.ts';
 import { countersToMake, removeCounters } from '../enroll/counters.ts';
@@ -176,20 +175,6 @@ async function proposed(command: string, etc: string, world: World): Promise<Pin
       hint: 'name a Tang server with --tang URL, or join a key server with fetch-luks-key join',
     },
   );
-}
-
-/** @throws AppError `unavailable` when somebody else changes keys */
-export async function onlyOne(
-  command: string,
-  crypttab: string,
-  { locks, signal }: World,
-): Promise<HeldLock> {
-  try {
-    return await locks.acquire(`enroll${crypttab.replaceAll('/', '-')}`, 0, signal);
-  } catch (thrown) {
-    if (!(thrown instanceof AppError) || thrown.code !== 'unavailable') throw thrown;
-    throw new AppError('unavailable', `${command}: another command is changing keys now`, { cause: thrown });
-  }
 }
 
 /**

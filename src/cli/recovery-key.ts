@@ -6,7 +6,8 @@ import { findTarget, type Target } from '../enroll/target.ts';
 import { freeId, Keyslots } from '../luks/keyslots.ts';
 import { newRecoveryKey, recoveryTokenOf } from '../luks/recovery-key.ts';
 import { absolute, type Command, parseCommandLine, placeOptions, placesFrom } from './command.ts';
-import { heal, onlyOne } from './enrolling.ts';
+import { heal } from './enrolling.ts';
+import { onlyOne } from './only-one.ts';
 import { unlock } from './unlock.ts';
 import type { World } from './world.ts';
 

@@ -1,9 +1,9 @@
 import { asAppError, failureLine } from '../base/errors.ts';
 import { serversIn } from '../enroll/site-policy.ts';
 import { parseCommandLine, placeOptions, placesFrom } from './command.ts';
-import { onlyOne } from './enrolling.ts';
 import { keepaliveAnew } from './keepalive-anew.ts';
 import { leave } from './leave.ts';
+import { onlyOne } from './only-one.ts';
 import { rotate } from './rotate.ts';
 import { allEnrolled, siteConfig } from './site-settings.ts';
 import { knowingPins } from './tpm-pin.ts';

@@ -7,7 +7,8 @@ import { begin, type EnrolRecord, enrolledOf, keepsKeyslot, rewrite } from '../e
 import type { Places } from '../handler/locate.ts';
 import { Keyslots } from '../luks/keyslots.ts';
 import { type Command, parseCommandLine, placeOptions, placesFrom } from './command.ts';
-import { heal, onlyOne } from './enrolling.ts';
+import { heal } from './enrolling.ts';
+import { onlyOne } from './only-one.ts';
 import { enrolledHere } from './renewing.ts';
 import { askUntil } from './unlock.ts';
 import type { World } from './world.ts';

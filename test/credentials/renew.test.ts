@@ -1,4 +1,5 @@
-import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { setTimeout } from 'node:timers/promises';
 import t from 'tap';
 import { fails, fetchLuksKey } from '../support/command-line.ts';
 import { hostKey } from '../support/host-key.ts';
@@ -14,8 +15,7 @@ const NAME = 'nginx.service/tls-key';
 const at = (etc: string) => `${etc}/credentials/${NAME}.jwe`;
 
 /** A machine with one sealed secret. */
-async function machine(secret: string | Uint8Array) {
-  const etc = t.testdir({});
+async function machine(secret: string | Uint8Array, etc = t.testdir({})) {
   const made = await fetchLuksKey(
     ['seal', '--credential', NAME, '--etc', etc, 'tang', JSON.stringify(config), '-y'],
     secret,
@@ -109,6 +109,22 @@ t.test('edit: in the editor, and sealed again', async (t) => {
   t.equal(await opened(), 'new secretand more\n', 'one newline is the editor’s');
   t.equal((await act('edit', [], { EDITOR: `sed -i s/and.more/line/` })).status, 0);
   t.equal(await opened(), 'new secretline\n', 'one that was there stays');
+});
+
+t.test('two at once: of one configuration the second says so, of two both go on', async (t) => {
+  const both = t.testdir({ here: {}, elsewhere: {} });
+  const here = await machine('old secret', `${both}/here`);
+  const elsewhere = await machine('another', `${both}/elsewhere`);
+  const waits = `sh -c ': > ${both}/open; while [ ! -e ${both}/go-on ]; do sleep 0.05; done; sed -i s/old/new/ "$0"'`;
+  const edited = here.act('edit', [], { EDITOR: waits });
+  while (!existsSync(`${both}/open`)) await setTimeout(20);
+  const second = await here.act('rotate');
+  fails(t, 'the second', second, 5, /^rotate: another command is changing things of \/.* now/);
+  t.equal((await elsewhere.act('rotate')).status, 0);
+  writeFileSync(`${both}/go-on`, '');
+  const { status, stderr } = await edited;
+  t.equal(status, 0, stderr);
+  t.equal(await here.opened(), 'new secret');
 });
 
 t.test('edit leaves nothing anywhere, and swaps nothing', async (t) => {
