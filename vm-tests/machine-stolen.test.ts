@@ -14,6 +14,22 @@ function folderIn({ folder }: Stage, name: string): string {
   return `${folder}/${name}`;
 }
 
+const SHARE = '/root/share.jwe';
+/** The network may come up later than the script starts: 5 is worth another try. */
+const ASK_FOR_SHARE = `for try in $(seq 30); do
+  fetch-luks-key open ${SHARE} >/dev/null; status=$?
+  [ $status = 5 ] || break
+  sleep 1
+done
+echo "share: $status"
+`;
+
+/** The nested sealed keys, in their order. */
+function sharesOf(sealed: string): [tpm2: string, remote: string] {
+  const header = Buffer.from(sealed.slice(0, sealed.indexOf('.')), 'base64url').toString();
+  return JSON.parse(header).clevis.sss.jwe;
+}
+
 scenario('stolen disk, another TPM', { machine: bootMachine }, async (t, stage) => {
   const disk = makeSealable(stage.folder, 'data');
   const server = await hostLuksKeyServer(t);
@@ -30,6 +46,8 @@ scenario('stolen disk, another TPM', { machine: bootMachine }, async (t, stage) 
     t.equal(status, 0, stderr);
     return { data: stdout };
   });
+  // One pin's refusal is enough, and the other is given up. So the thief goes on by hand: he has the server's share alone.
+  const [, fromServer] = sharesOf(own.sealed.data);
   const another = await makeTpm(t, folderIn(stage, 'another'), async () => ({}));
 
   const config = readFileSync(`${etc}/config.yaml`, 'utf8')
@@ -48,8 +66,9 @@ scenario('stolen disk, another TPM', { machine: bootMachine }, async (t, stage) 
           content: `${config}volumes: { data: { wait-for-allow: 5s, give-up-after: 30s } }\n`,
         },
         '/etc/fetch-luks-key/identity/home': { content: identity, mode: 0o600 },
+        [SHARE]: { content: fromServer },
       },
-      script: `${showBefore('data')}${showMounted('/mnt/data')}`,
+      script: `${showBefore('data')}${showMounted('/mnt/data')}${ASK_FOR_SHARE}`,
     },
   );
   const first = await stage.boot({ ...guest, tpm: own.state });
@@ -58,9 +77,7 @@ scenario('stolen disk, another TPM', { machine: bootMachine }, async (t, stage) 
 
   const early = await stage.boot({ ...guest, tpm: another.state }, first);
   completed(t, early);
-  const recovers = (await server.command('audit', 'show')).stdout.match(/machine recover nas .*/g) ?? [];
-  t.ok(recovers.length > 1);
-  t.match(recovers.at(-1), /: done$/, 'nobody has told the server yet: it takes the thief for the machine');
+  t.match(early.output, /^share: 0$/m, 'nobody has told the server yet: it takes the thief for the machine');
   refused(t, early, 'data', '.*2 of 2 needed: the TPM ');
   notWaitedFor(t, early, 'data');
 
@@ -69,6 +86,7 @@ scenario('stolen disk, another TPM', { machine: bootMachine }, async (t, stage) 
   completed(t, stolen);
   refused(t, stolen, 'data', '.*2 of 2 needed');
   notWaitedFor(t, stolen, 'data');
+  t.match(stolen.output, /^share: 4$/m, 'not even that');
   t.ok(
     server.journal.some((line) => /alert refused: nas from 127\.0\.0\.1/.test(line)),
     'an alert',
