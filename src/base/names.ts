@@ -1,6 +1,9 @@
 import { AppError } from './errors.ts';
 import { limits } from './limits.ts';
 
+/** Keeps the machine alive towards its key servers. */
+export const KEEPALIVE_UNIT = 'fetch-luks-key-keepalive.service';
+
 declare const brand: unique symbol;
 type Branded<Name extends string> = string & { readonly [brand]: Name };
 

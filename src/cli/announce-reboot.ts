@@ -1,10 +1,11 @@
 import { AppError } from '../base/errors.ts';
 import { limits } from '../base/limits.ts';
+import { KEEPALIVE_UNIT } from '../base/names.ts';
 import { loadConfig } from '../config/load.ts';
 import { announceReboot, isRebooting, JOBS_FILE } from '../keepalive/announce.ts';
 import { type Command, etcOption, parseCommandLine } from './command.ts';
 
-const NOT_BY_HAND = 'fetch-luks-key-keepalive.service writes it, and runs this, when it stops';
+const NOT_BY_HAND = `${KEEPALIVE_UNIT} writes it, and runs this, when it stops`;
 
 export const announceRebootCommand: Command = {
   name: 'announce-reboot',

@@ -1,6 +1,7 @@
 import { asAppError } from '../base/errors.ts';
+import { KEEPALIVE_UNIT } from '../base/names.ts';
 import { loadConfig } from '../config/load.ts';
-import { KEEPALIVE, restart, stop, systemdRuns } from '../enroll/units.ts';
+import { restart, stop, systemdRuns } from '../enroll/units.ts';
 import { absolute, placeOptions } from './command.ts';
 import type { World } from './world.ts';
 
@@ -12,8 +13,8 @@ export async function keepaliveAnew(etc: string, world: World): Promise<void> {
   if (absolute(etc) !== placeOptions.etc.default || !(await systemdRuns(world))) return;
   const { servers } = await loadConfig(world.files, etc);
   try {
-    await (servers.size === 0 ? stop : restart)(KEEPALIVE, world, world.signal);
+    await (servers.size === 0 ? stop : restart)(KEEPALIVE_UNIT, world, world.signal);
   } catch (thrown) {
-    world.say(`warning: ${asAppError(thrown).message} (hint: systemctl restart ${KEEPALIVE})`);
+    world.say(`warning: ${asAppError(thrown).message} (hint: systemctl restart ${KEEPALIVE_UNIT})`);
   }
 }

@@ -25,7 +25,7 @@ output, as 'clevis decrypt' does. FILE is - for standard input.
 
 example:
   fetch-luks-key open /etc/fetch-luks-key/volumes/data.jwe |
-    cryptsetup open --test-passphrase --key-file=- /dev/sdb1
+    cryptsetup open --test-passphrase --token-type none --key-file=- /dev/sdb1
 `,
 
   async run(args, base) {

@@ -25,7 +25,7 @@ listens
 
 example:
   fetch-luks-key request data --output - |
-    cryptsetup open --test-passphrase --key-file=- /dev/sdb1
+    cryptsetup open --test-passphrase --token-type none --key-file=- /dev/sdb1
 `,
 
   async run(args, world) {

@@ -1,6 +1,6 @@
 import { AppError, asAppError } from '../base/errors.ts';
 import { limits } from '../base/limits.ts';
-import { isVolumeName } from '../base/names.ts';
+import { isVolumeName, KEEPALIVE_UNIT } from '../base/names.ts';
 import type { Files, Http } from '../base/ports.ts';
 import { type Config, emptyConfig } from '../config/config.ts';
 import { readConfig } from '../config/parse.ts';
@@ -69,7 +69,7 @@ export async function gather(
     mounts,
     units,
     bootedWithSystemd: (await files.mode('/run/systemd/system')) !== null,
-    keepaliveIsOn: await isPulledIn(files, folders, 'fetch-luks-key-keepalive.service'),
+    keepaliveIsOn: await isPulledIn(files, folders, KEEPALIVE_UNIT),
     actUnitsOff: await actUnitsOff(config, files, folders),
     credentials,
     answers,

@@ -1,3 +1,4 @@
+import { KEEPALIVE_UNIT } from '../base/names.ts';
 import { isProtected } from '../protection/stored.ts';
 import type { ServerStatus } from '../status/server.ts';
 import { checkActUnits } from './act-units.ts';
@@ -66,7 +67,6 @@ function checkState({ name, url, state, fault }: ServerStatus): Finding[] {
 
 function checkKeepalive({ servers, keepaliveIsOn }: Facts): Finding[] {
   if (servers.length === 0 || keepaliveIsOn) return [];
-  const unit = 'fetch-luks-key-keepalive.service';
   const what = 'it is not enabled: this machine’s leases end, and then its servers lock it';
-  return [finding('keepalive-off', unit, what, `systemctl enable --now ${unit}`)];
+  return [finding('keepalive-off', KEEPALIVE_UNIT, what, `systemctl enable --now ${KEEPALIVE_UNIT}`)];
 }

@@ -1,11 +1,11 @@
 import { AppError } from '../base/errors.ts';
 import { limits } from '../base/limits.ts';
+import { KEEPALIVE_UNIT } from '../base/names.ts';
 import type { Files, Runner } from '../base/ports.ts';
 import { printable } from '../base/printable.ts';
 import type { Policy } from './policy.ts';
 
 const SYSTEMCTL = '/usr/bin/systemctl';
-export const KEEPALIVE = 'fetch-luks-key-keepalive.service';
 
 export interface UnitWorld {
   readonly runner: Runner;
@@ -24,7 +24,7 @@ export function unitsFor(policy: Policy, socket: string): string[] {
     ...(instance === undefined ? [] : [`fetch-luks-key@${instance}.socket`]),
     // Debian leaves it off: a _netdev volume that nothing mounts is never started without.
     ...(policy.needsNetwork ? ['remote-cryptsetup.target'] : []),
-    ...(policy.needsServer ? [KEEPALIVE] : []),
+    ...(policy.needsServer ? [KEEPALIVE_UNIT] : []),
   ];
 }
 

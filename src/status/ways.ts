@@ -121,6 +121,9 @@ export function revocable(ways: readonly Way[], nameOf: (server: Buffer) => stri
   const people = ways
     .filter(({ needsPerson }) => needsPerson)
     .map(({ by, keyslots }) => `${by} (keyslot ${keyslots.join(', ')})`);
-  const still = people.length === 0 ? '' : `; ${people.join(' and ')} opens it all the same`;
+  const still =
+    people.length === 0
+      ? ''
+      : `; ${people.join(' and ')} ${people.length === 1 ? 'opens' : 'open'} it all the same`;
   return { is: true, because: `without ${names} this machine does not open it${still}` };
 }
