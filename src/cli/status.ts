@@ -1,3 +1,4 @@
+import { failureLine } from '../base/errors.ts';
 import { isProtected, protectionText } from '../protection/stored.ts';
 import type { ServerStatus } from '../status/server.ts';
 import { type Status, statusOf, type VolumeStatus } from '../status/status.ts';
@@ -76,6 +77,7 @@ function sealedAt(atMs: number | null): string {
 
 function serverLines(server: ServerStatus): string[] {
   const { name, url, state, leaseLeftMs, fault, identity, hasProof, keptAliveAtMs } = server;
+  const unknown = fault === null ? 'it did not say' : failureLine(fault);
   const lease = leaseLeftMs === null ? '' : `, lease for ${Math.floor(leaseLeftMs / 1000)} s more`;
   const proof = hasProof
     ? 'left in this boot: keep-alives count'
@@ -83,7 +85,7 @@ function serverLines(server: ServerStatus): string[] {
   return [
     `server ${name}`,
     `  url          ${url}`,
-    `  machine      ${state === null ? `not known: ${fault?.message ?? 'it did not say'}` : `${state}${lease}`}`,
+    `  machine      ${state === null ? `not known: ${unknown}` : `${state}${lease}`}`,
     `  alive proof  ${proof}`,
     `  keep-alive   ${keptAliveAtMs === null ? 'none in this boot' : `last ${new Date(keptAliveAtMs).toISOString()}`}`,
     `  identity     ${identity.path}, ${identity.protection === null ? 'which cannot be read' : protectionText(identity.protection)}`,

@@ -1,3 +1,4 @@
+import type { ErrorCode } from '../base/errors.ts';
 import { KEEPALIVE_UNIT } from '../base/names.ts';
 import { isProtected } from '../protection/stored.ts';
 import type { ServerStatus } from '../status/server.ts';
@@ -28,6 +29,14 @@ function checkIdentityFile({ name, identity: { path, protection } }: ServerStatu
   ];
 }
 
+/** A server that does not answer is none of these. */
+const IDENTITY_FAULTS: ReadonlySet<ErrorCode> = new Set([
+  'bad-config',
+  'tool-missing',
+  'foreign-tpm',
+  'damaged',
+]);
+
 function checkState({ name, url, state, fault }: ServerStatus): Finding[] {
   if (state === 'revoked') {
     const what = 'it has revoked this machine, for ever: its keys are gone';
@@ -39,7 +48,7 @@ function checkState({ name, url, state, fault }: ServerStatus): Finding[] {
   }
   if (fault === null) return [];
   const { code, message, hint } = fault;
-  if (code === 'bad-config' || code === 'tool-missing') {
+  if (IDENTITY_FAULTS.has(code)) {
     return [finding('identity-unusable', name, message, hint ?? 'join the server again')];
   }
   // Of os/tls.ts.

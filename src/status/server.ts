@@ -53,7 +53,6 @@ export async function serverStatus(
   stop: AbortSignal,
 ): Promise<ServerStatus> {
   const { url, identity: path, keys } = settings;
-  const signal = AbortSignal.any([stop, AbortSignal.timeout(limits.serverStatusMs)]);
   const about = {
     name,
     names: keys.names,
@@ -62,8 +61,11 @@ export async function serverStatus(
     hasProof: (await world.serverWorld.leftProof(keys.names).catch(() => null)) !== null,
     keptAliveAtMs: await world.lastKeptAliveMs(keys.names).catch(() => null),
   };
+  let signal = stop;
   try {
-    const identity = await world.serverWorld.identity(path, signal);
+    const identity = await world.serverWorld.identity(path, stop);
+    // From here on: a TPM may need some seconds for the identity, which are not the server's.
+    signal = AbortSignal.any([stop, AbortSignal.timeout(limits.serverStatusMs)]);
     const connect = () => connectTo(settings, identity, world.serverWorld.connector, signal);
     const state = await stateFrom(await connect(), signal);
     if (state === 'locked' || state === 'revoked') {

@@ -1,22 +1,33 @@
-import { chmodSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { identityToPem, makeIdentity } from '../../src/identity/identity.ts';
 import { random } from '../../src/os/random.ts';
 import { fetchLuksKey } from '../support/command-line.ts';
 import type { KeyServerProcess } from '../support/key-server.ts';
 import { KEY, type Patient } from '../support/patient.ts';
 import { parsecSealedKey } from '../support/sealing.ts';
+import { startSwtpm } from '../support/swtpm.ts';
 import type { SetUp } from './set-up.ts';
 
 /** The machine joins, and its volume is sealed by the server alone, in a file, which comes before its token. */
-export async function joins(patient: Patient, server: KeyServerProcess, name: string): Promise<void> {
-  await fetchLuksKeyWell(['join', '--name', 'home', '--etc', patient.etc], await server.invite(name));
+export async function joins(
+  patient: Patient,
+  server: KeyServerProcess,
+  name: string,
+  environment: Record<string, string> = {},
+): Promise<void> {
+  const join = ['join', '--name', 'home', '--etc', patient.etc];
+  await fetchLuksKeyWell(join, await server.invite(name), environment);
   const args = ['seal', 'remote', '{"server":"home"}', '--etc', patient.etc];
-  patient.write('etc/volumes/data.jwe', await fetchLuksKeyWell(args, KEY));
+  patient.write('etc/volumes/data.jwe', await fetchLuksKeyWell(args, KEY, environment));
   patient.options('data', 'luks,_netdev');
 }
 
-async function fetchLuksKeyWell(args: readonly string[], input: string): Promise<string> {
-  const { status, stdout, stderr } = await fetchLuksKey(args, input);
+async function fetchLuksKeyWell(
+  args: readonly string[],
+  input: string,
+  environment: Record<string, string> = {},
+): Promise<string> {
+  const { status, stdout, stderr } = await fetchLuksKey(args, input, environment);
   if (status !== 0) throw new Error(stderr);
   return stdout;
 }
@@ -24,9 +35,9 @@ async function fetchLuksKeyWell(args: readonly string[], input: string): Promise
 /** @param server runs, and runs again afterwards */
 export function serverSetUps(server: () => KeyServerProcess): SetUp[] {
   let count = 0;
-  const joined = async (patient: Patient) => {
+  const joined = async (patient: Patient, environment = {}) => {
     const name = `patient-${++count}`;
-    await joins(patient, server(), name);
+    await joins(patient, server(), name, environment);
     return name;
   };
   const hostOfSite = async (patient: Patient) => {
@@ -168,6 +179,27 @@ export function serverSetUps(server: () => KeyServerProcess): SetUp[] {
       async breaks(patient) {
         await joined(patient);
         chmodSync(identityOf(patient), 0o640);
+      },
+    },
+    {
+      title: 'the identity is damaged',
+      finds: 'identity-unusable',
+      async breaks(patient, ward) {
+        await joined(patient, { TPM2TOOLS_TCTI: ward.tpm.tcti });
+        truncateSync(identityOf(patient), 200);
+      },
+    },
+    {
+      title: 'the identity is protected by another TPM',
+      finds: 'identity-unusable',
+      says: /identity\/home: the TPM has no storage key at 0x81000001/,
+      async breaks(patient, _ward, t) {
+        const other = await startSwtpm();
+        t.teardown(() => other.remove());
+        await joined(patient, { TPM2TOOLS_TCTI: other.tcti });
+        const blank = await startSwtpm();
+        t.teardown(() => blank.remove());
+        patient.tcti = blank.tcti;
       },
     },
     {

@@ -54,6 +54,8 @@ t.test(
       2,
       /^join: there is a server home already/,
     );
+    const shown = await now.run(['status', '--crypttab', '/nowhere']);
+    t.match(shown.stdout, /^ {2}machine {6}not known: .* \(hint: .*--rejoin\)$/m);
     const line = await server.invite('nas', '--rejoin');
     fails(t, 'only where it is asked for', await now.join(line), 2, /--rejoin if the TPM is another one/);
     const other = await startKeyServer(t);
