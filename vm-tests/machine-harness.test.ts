@@ -51,7 +51,7 @@ scenario(
       (thrown) => thrown,
     );
     t.type(fault, HarnessError);
-    t.match(fault?.message, /the guest crashed; its console's end:\n.*Kernel panic/s);
+    t.match(fault?.message, /the guest crashed: .*Kernel panic.*; its console's end:\n/);
     const report = readFileSync(`${stage.folder}/boot-1/report.log`, 'utf8');
     t.match(report, /^== end/m, 'although it had reported');
   },
