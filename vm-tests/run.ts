@@ -1,6 +1,6 @@
 /**
- * Boots every scenario: npm run vm-tests [-- --only FILE --suite SUITE --tier TIER --package DEB]. Its exit status is 0
- * when every one that was asked for ran, and passed. A whole run of a tier writes its part of docs/BOOT.md.
+ * Boots every scenario: npm run vm-tests [-- --only FILE… --suite SUITE --tier TIER --package DEB]. Its exit status is
+ * 0 when every one that was asked for ran, and passed. A whole run of a tier writes its part of docs/BOOT.md.
  */
 import { spawn, spawnSync } from 'node:child_process';
 import {
@@ -57,10 +57,7 @@ async function main(): Promise<number> {
   const { only, suite, tier, package: given } = wanted();
   if (process.getuid?.() !== 0)
     throw new HarnessError('start', 'expected root: only root may mount and start containers');
-  const files = globSync('vm-tests/*.test.ts', { cwd: ROOT }).filter((file) =>
-    basename(file).includes(only ?? ''),
-  );
-  if (files.length === 0) throw new UsageError(`--only ${only}: no file of vm-tests/*.test.ts is called so`);
+  const files = filesCalled(only);
   forgetOld(Date.now());
   if (given === undefined) packagesUpToDate();
   const images = await baseSystems(suite === undefined ? everySuite : [suite]);
@@ -84,21 +81,34 @@ async function main(): Promise<number> {
   for (const one of absent) say(`FAILED: ${one}`);
   say(`${outcomes.length - failed.length} passed, ${failed.length} failed, in ${wallSeconds.toFixed(0)} s`);
   if (outcomes.length === 0) throw new HarnessError('run', 'no scenario ran');
-  if ([only, suite, given].every((option) => option === undefined)) writePage(outcomes, wallSeconds, images);
+  if (only.length === 0 && suite === undefined && given === undefined)
+    writePage(outcomes, wallSeconds, images);
   return status === 0 && failed.length === 0 && absent.length === 0 ? 0 : 1;
 }
 
-function wanted(): { only?: string; suite?: Suite; tier?: Tier; package?: string } {
+/** @param names none = every one; of some, each has to be in a file's name */
+function filesCalled(names: readonly string[]): string[] {
+  const files = globSync('vm-tests/*.test.ts', { cwd: ROOT });
+  const called = (name: string) => files.filter((file) => basename(file).includes(name));
+  const unknown = names.find((name) => called(name).length === 0);
+  if (unknown !== undefined)
+    throw new UsageError(`--only ${unknown}: no file of vm-tests/*.test.ts is called so`);
+  return names.length === 0 ? files : [...new Set(names.flatMap(called))];
+}
+
+function wanted(): { only: string[]; suite?: Suite; tier?: Tier; package?: string } {
   const string = { type: 'string' } as const;
-  let values: { only?: string; suite?: string; tier?: string; package?: string };
+  let values: { only?: string[]; suite?: string; tier?: string; package?: string };
   try {
-    ({ values } = parseArgs({ options: { only: string, suite: string, tier: string, package: string } }));
+    ({ values } = parseArgs({
+      options: { only: { ...string, multiple: true }, suite: string, tier: string, package: string },
+    }));
   } catch (thrown) {
     throw new UsageError(thrown instanceof Error ? thrown.message : String(thrown));
   }
-  const { only, suite, tier, package: given } = values;
+  const { only = [], suite, tier, package: given } = values;
   return {
-    ...(only === undefined ? {} : { only: only.replace(/\.test\.ts$/, '') }),
+    only: only.map((name) => name.replace(/\.test\.ts$/, '')),
     ...(suite === undefined ? {} : { suite: oneOf('--suite', everySuite, suite) }),
     ...(tier === undefined ? {} : { tier: oneOf('--tier', TIERS, tier) }),
     ...(given === undefined ? {} : { package: resolve(given) }),
