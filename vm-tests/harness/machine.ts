@@ -32,7 +32,15 @@ export const bootMachine: Boot = async (suite, guest, { scenario, folder, after 
   const seconds = 2 * guest.watchdogSeconds + OVERHEAD_SECONDS;
   let status: number;
   try {
-    const qemu = ['timeout', '--kill-after=5', String(seconds), 'qemu-system-x86_64'];
+    // Ends with this process, however that ends.
+    const qemu = [
+      'setpriv',
+      '--pdeathsig=TERM',
+      'timeout',
+      '--kill-after=5',
+      String(seconds),
+      'qemu-system-x86_64',
+    ];
     const accept = [0, ...OUT_OF_TIME];
     const log = join(folder, 'qemu.log');
     const timeoutMs = (seconds + 10) * 1000;
