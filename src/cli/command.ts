@@ -106,6 +106,6 @@ export function absolute(path: string | undefined): string | null {
   return path === undefined ? null : absolutePath(path);
 }
 
-function absolutePath(path: string): string {
+export function absolutePath(path: string): string {
   return path.startsWith('/') ? path : `${process.cwd()}/${path}`;
 }

@@ -19,7 +19,7 @@ import { type Kept, protect } from '../protection/protect.ts';
 import type { ProtectSettings } from '../protection/settings.ts';
 import { isProtected, protectionText } from '../protection/stored.ts';
 import { connectTo } from '../remote/key-server.ts';
-import { absolute, type Command, etcOption, parseCommandLine } from './command.ts';
+import { absolutePath, type Command, etcOption, parseCommandLine } from './command.ts';
 import { type Invitation, onlyInvitation } from './invitation.ts';
 import { alreadyJoined, askToJoin, checkKnown, leftKey } from './joining.ts';
 import { keepaliveAnew } from './keepalive-anew.ts';
@@ -71,7 +71,7 @@ example:
     const config = await loadConfig(world.files, values.etc);
     checkKnown(server, config.servers.get(server), invitation, values.rejoin ?? false);
     // config.yaml names files by absolute paths, wherever the handler is started.
-    const etc = absolute(values.etc) ?? values.etc;
+    const etc = absolutePath(values.etc);
     const joined = await join(invitation, server, etc, config.protect, world);
     await keepaliveAnew(etc, world);
     if (values.json) {

@@ -2,7 +2,7 @@ import { asAppError } from '../base/errors.ts';
 import { KEEPALIVE_UNIT } from '../base/names.ts';
 import { loadConfig } from '../config/load.ts';
 import { restart, stop, systemdRuns } from '../enroll/units.ts';
-import { absolute, placeOptions } from './command.ts';
+import { absolutePath, placeOptions } from './command.ts';
 import type { World } from './world.ts';
 
 /**
@@ -10,7 +10,7 @@ import type { World } from './world.ts';
  * nothing, and the machine would be locked there when its first lease ends.
  */
 export async function keepaliveAnew(etc: string, world: World): Promise<void> {
-  if (absolute(etc) !== placeOptions.etc.default || !(await systemdRuns(world))) return;
+  if (absolutePath(etc) !== placeOptions.etc.default || !(await systemdRuns(world))) return;
   const { servers } = await loadConfig(world.files, etc);
   try {
     await (servers.size === 0 ? stop : restart)(KEEPALIVE_UNIT, world, world.signal);
