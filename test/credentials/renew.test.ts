@@ -1,9 +1,10 @@
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { setTimeout } from 'node:timers/promises';
 import t from 'tap';
 import { fails, fetchLuksKey } from '../support/command-line.ts';
 import { hostKey } from '../support/host-key.ts';
 import { privateMounts } from '../support/private-mounts.ts';
+import { processOf } from '../support/processes.ts';
 import { seal } from '../support/sealing.ts';
 import { startTang } from '../support/tang.ts';
 
@@ -115,14 +116,19 @@ t.test('two at once: of one configuration the second says so, of two both go on'
   const both = t.testdir({ here: {}, elsewhere: {} });
   const here = await machine('old secret', `${both}/here`);
   const elsewhere = await machine('another', `${both}/elsewhere`);
-  const waits = `sh -c ': > ${both}/open; while [ ! -e ${both}/go-on ]; do sleep 0.05; done; sed -i s/old/new/ "$0"'`;
-  const edited = here.act('edit', [], { EDITOR: waits });
-  while (!existsSync(`${both}/open`)) await setTimeout(20);
+  // The editor has a /tmp of its own, so it is told to go on by the end of its sleep.
+  const nap = `600.${process.pid}`;
+  const editing = here.act('edit', [], { EDITOR: `sh -c 'sleep ${nap}; sed -i s/old/new/ "$0"'` });
+  let pid: number | null = null;
+  while (pid === null) {
+    await setTimeout(20);
+    pid = processOf('sleep', nap);
+  }
   const second = await here.act('rotate');
   fails(t, 'the second', second, 5, /^rotate: another command is changing things of \/.* now/);
   t.equal((await elsewhere.act('rotate')).status, 0);
-  writeFileSync(`${both}/go-on`, '');
-  const { status, stderr } = await edited;
+  process.kill(pid);
+  const { status, stderr } = await editing;
   t.equal(status, 0, stderr);
   t.equal(await here.opened(), 'new secret');
 });

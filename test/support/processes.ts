@@ -18,6 +18,15 @@ export function processesWith(marker: string): Seen[] {
     });
 }
 
+/** @returns the process with exactly these arguments, its program's name first; null = there is none */
+export function processOf(...commandLine: readonly string[]): number | null {
+  const sought = `${commandLine.join('\0')}\0`;
+  const pid = readdirSync('/proc').find(
+    (name) => /^\d+$/.test(name) && read(`/proc/${name}/cmdline`) === sought,
+  );
+  return pid === undefined ? null : Number(pid);
+}
+
 /** A process that ends while it is looked at reads as empty. */
 function read(path: string): string {
   try {
