@@ -9,7 +9,7 @@ t.test('guests that say that they crashed, whatever they report', async (t) => {
     'systemd[1]: Caught <SEGV>, dumped core as pid 81.',
     'systemd[1]: Freezing execution.',
   ]) {
-    t.equal(consoleFault(`${banner('252')}\n${line}\n`), 'the guest crashed', line);
+    t.equal(consoleFault(`${banner('252')}\r\n${line}\r\n[   12.4] more\r\n`), `the guest crashed: ${line}`);
   }
   t.equal(consoleFault(`${banner('252')}\nReached target poweroff.target\n`), null);
 });
