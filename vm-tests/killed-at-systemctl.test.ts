@@ -2,8 +2,8 @@ import { bootContainer } from './harness/container.ts';
 import { completed, delivered } from './harness/expect.ts';
 import { plainGuest } from './harness/guest.ts';
 import { scenario } from './harness/scenario.ts';
-import { innerTang, TANG_UNIT } from './harness/tang.ts';
-import { crypttabLine, makeDisk, opensVolume } from './harness/volumes.ts';
+import { PASSPHRASE_FILE, unsealedGuest } from './harness/sealed.ts';
+import { opensVolume } from './harness/volumes.ts';
 
 /**
  * In systemctl's place: at the call whose number is in /run/kill-at, of those that change anything, it kills whoever has
@@ -20,8 +20,9 @@ exec /usr/bin/systemctl.real "$@"
 /** Shell functions: `kill_at CALL COMMAND…` says how the command ended, and whether the passphrase opens the volume. */
 const FUNCTIONS = `kill_at() {
   echo 0 >/run/calls; echo $1 >/run/kill-at; shift
-  "$@" --unlock-key-file - < /etc/passphrase >/dev/null; status=$?
-  cryptsetup open --test-passphrase --key-file=/etc/passphrase /disks/data && opens=opens
+  "$@" --unlock-key-file - < ${PASSPHRASE_FILE} >/dev/null; status=$?
+  opens='does not open'
+  cryptsetup open --test-passphrase --key-file=${PASSPHRASE_FILE} /disks/data && opens=opens
   echo "$2: status $status, the passphrase $opens"
 }
 [ -e /usr/bin/systemctl.real ] || mv /usr/bin/systemctl /usr/bin/systemctl.real
@@ -32,20 +33,10 @@ scenario(
   'enroll and unenroll, killed while they enable and disable units',
   { container: bootContainer },
   async (t, stage) => {
-    const disk = makeDisk(stage.folder, 'data');
-    const tang = innerTang(stage.folder);
-    const line = crypttabLine(disk, 'luks,nofail,headless=1', 'none');
-    const enroll = `fetch-luks-key enroll data --tang ${tang.url} -y`;
+    const { disk, line, guest, enroll } = unsealedGuest(stage);
     const first = await stage.boot({
-      ...plainGuest,
-      disks: [disk],
-      enable: [TANG_UNIT],
-      files: {
-        ...tang.files(0),
-        '/etc/crypttab': { content: line },
-        '/etc/passphrase': { content: disk.key },
-        '/root/kills': { content: KILLS },
-      },
+      ...guest,
+      files: { ...guest.files, '/root/kills': { content: KILLS } },
       script: `${FUNCTIONS}for call in 1 2; do kill_at $call ${enroll}; done\nkill_at none ${enroll}\n`,
     });
     completed(t, first);

@@ -3,8 +3,8 @@ import { completed, delivered, UNIT_FAILED } from './harness/expect.ts';
 import { plainGuest } from './harness/guest.ts';
 import { inOrder, SYSINIT } from './harness/journal.ts';
 import { scenario } from './harness/scenario.ts';
-import { innerTang, TANG_UNIT } from './harness/tang.ts';
-import { crypttabLine, makeDisk, opensVolume, SOCKET_UNIT } from './harness/volumes.ts';
+import { PASSPHRASE_FILE, unsealedGuest } from './harness/sealed.ts';
+import { opensVolume, SOCKET_UNIT } from './harness/volumes.ts';
 
 /** Whether what enroll enables is. */
 const ENABLED = `for unit in ${SOCKET_UNIT} remote-cryptsetup.target; do
@@ -12,21 +12,9 @@ const ENABLED = `for unit in ${SOCKET_UNIT} remote-cryptsetup.target; do
 done\n`;
 
 scenario('enroll, reboot, rotate, reboot, unenroll', { container: bootContainer }, async (t, stage) => {
-  const disk = makeDisk(stage.folder, 'data');
-  const tang = innerTang(stage.folder);
-  const line = crypttabLine(disk, 'luks,nofail,headless=1', 'none');
-  const byPassphrase = `--unlock-key-file - < /etc/passphrase`;
-  const first = await stage.boot({
-    ...plainGuest,
-    disks: [disk],
-    enable: [TANG_UNIT],
-    files: {
-      ...tang.files(0),
-      '/etc/crypttab': { content: line },
-      '/etc/passphrase': { content: disk.key },
-    },
-    script: `fetch-luks-key enroll data --tang ${tang.url} -y ${byPassphrase}\n${ENABLED}`,
-  });
+  const { disk, line, guest, enroll } = unsealedGuest(stage);
+  const byPassphrase = `--unlock-key-file - < ${PASSPHRASE_FILE}`;
+  const first = await stage.boot({ ...guest, script: `${enroll} ${byPassphrase}\n${ENABLED}` });
   completed(t, first);
   t.equal(first.status, 0, first.output);
   t.match(first.output, /^enrolled data in /m);
@@ -42,7 +30,7 @@ scenario('enroll, reboot, rotate, reboot, unenroll', { container: bootContainer 
   t.match(second.output, /^rotated data in .*keyslot 1 → 2, the socket opens it$/m);
 
   const undo = `fetch-luks-key unenroll data ${byPassphrase}\n${ENABLED}cat /etc/crypttab
-cryptsetup open --test-passphrase --key-file=/etc/passphrase /disks/data && echo 'the passphrase opens it'\n`;
+cryptsetup open --test-passphrase --key-file=${PASSPHRASE_FILE} /disks/data && echo 'the passphrase opens it'\n`;
   const third = await stage.boot({ ...plainGuest, script: `${script}${undo}` }, second);
   completed(t, third);
   delivered(t, third);

@@ -1,8 +1,8 @@
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { setTimeout } from 'node:timers/promises';
 import t from 'tap';
 import { fails, fetchLuksKey } from '../support/command-line.ts';
 import { hostKey } from '../support/host-key.ts';
+import { until } from '../support/keepalive-machine.ts';
 import { privateMounts } from '../support/private-mounts.ts';
 import { processOf } from '../support/processes.ts';
 import { seal } from '../support/sealing.ts';
@@ -119,15 +119,13 @@ t.test('two at once: of one configuration the second says so, of two both go on'
   // The editor has a /tmp of its own, so it is told to go on by the end of its sleep.
   const nap = `600.${process.pid}`;
   const editing = here.act('edit', [], { EDITOR: `sh -c 'sleep ${nap}; sed -i s/old/new/ "$0"'` });
-  let pid: number | null = null;
-  while (pid === null) {
-    await setTimeout(20);
-    pid = processOf('sleep', nap);
-  }
+  await until('the editor is open', () => processOf('sleep', nap) !== null);
   const second = await here.act('rotate');
   fails(t, 'the second', second, 5, /^rotate: another command is changing things of \/.* now/);
   t.equal((await elsewhere.act('rotate')).status, 0);
-  process.kill(pid);
+  const asleep = processOf('sleep', nap);
+  if (asleep === null) throw new Error('the editor has not waited');
+  process.kill(asleep);
   const { status, stderr } = await editing;
   t.equal(status, 0, stderr);
   t.equal(await here.opened(), 'new secret');

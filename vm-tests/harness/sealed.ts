@@ -58,3 +58,24 @@ export async function sealedGuests({ folder }: Stage): Promise<(given?: SealedOp
     return { disk, guest };
   };
 }
+
+/** In a container that has not enrolled `data` yet: its passphrase. */
+export const PASSPHRASE_FILE = '/etc/passphrase';
+
+/** A container whose crypttab names the volume `data` without a key file, and a Tang server inside it to enrol with. */
+export function unsealedGuest({ folder }: Stage) {
+  const disk = makeDisk(folder, 'data');
+  const tang = innerTang(folder);
+  const line = crypttabLine(disk, 'luks,nofail,headless=1', 'none');
+  const guest: Guest = {
+    ...plainGuest,
+    disks: [disk],
+    enable: [TANG_UNIT],
+    files: {
+      ...tang.files(0),
+      '/etc/crypttab': { content: line },
+      [PASSPHRASE_FILE]: { content: disk.key },
+    },
+  };
+  return { disk, line, guest, enroll: `fetch-luks-key enroll data --tang ${tang.url} -y` };
+}
