@@ -49,7 +49,7 @@ t.test('a TPM that does not start leaves no process', async (t) => {
   const folder = t.testdir({});
   const state = join(folder, 'no-such-folder');
   const fault = await faultOf(() => startEmulatedTpm('a step', folder, state));
-  t.match(fault.message, /^a step: swtpm: expected its socket to appear/);
+  t.match(fault.message, /^a step: swtpm: expected an answer on its socket/);
   t.strictSame(processesWith(state), []);
 });
 

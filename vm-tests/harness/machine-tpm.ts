@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
@@ -39,13 +40,30 @@ export async function startEmulatedTpm(step: string, folder: string, state: stri
   child.once('error', (error) => {
     failure = error;
   });
-  for (const deadline = performance.now() + START_MS; !existsSync(socket); await pause(20)) {
+  for (const deadline = performance.now() + START_MS; !(await answers(socket)); await pause(20)) {
     if (failure !== null || child.exitCode !== null || performance.now() > deadline) {
       await stop();
-      throw new HarnessError(step, `swtpm: ${failure ?? 'expected its socket to appear'}`, log);
+      throw new HarnessError(step, `swtpm: ${failure ?? 'expected an answer on its socket'}`, log);
     }
   }
   return { socket, stop };
+}
+
+/** swtpm_ioctls(3): 32 bits, big-endian. */
+const CMD_GET_CAPABILITY = Uint8Array.of(0, 0, 0, 1);
+
+/** The socket is there before swtpm opens its state, and is removed when it can't: what counts is an answer. */
+function answers(socket: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const client = connect(socket, () => client.write(CMD_GET_CAPABILITY));
+    client.setTimeout(1000, () => client.destroy());
+    client.on('error', () => {});
+    client.once('data', () => {
+      resolve(true);
+      client.destroy();
+    });
+    client.once('close', () => resolve(false));
+  });
 }
 
 async function end(child: ChildProcess): Promise<void> {
