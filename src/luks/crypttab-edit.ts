@@ -28,13 +28,14 @@ export interface CrypttabEdit {
  * is added at the end. Every other byte stays: comments, white space, line ends, what is not UTF-8, what else is on the
  * line.
  * @param path for the diff
+ * @throws AppError `bad-config` for options that systemd cannot read, nor would with ours among them
  */
 export function withKeyFile(bytes: Uint8Array, wanted: WantedLine, path: string): CrypttabEdit {
   const lines = linesOf(bytes);
   const index = indexOf(lines, wanted.volume);
   if (index === null) return added(lines, wanted, path);
   const { text: before, end } = lines[index] ?? noLine;
-  const after = changed(before, wanted);
+  const after = changed(before, wanted, `${path}:${index + 1}`);
   const edited = lines.with(index, { text: after, end });
   return { bytes: joined(edited), before, after, diff: before === after ? '' : diff(path, lines, edited) };
 }
@@ -108,10 +109,19 @@ function indexOf(lines: readonly Line[], volume: string): number | null {
 const FIELDS =
   /^(?<head>[ \t\r\v\f]*[^ \t\r\v\f]+(?<gap>[ \t\v\f]+)[^ \t\r\v\f]+)(?:(?<keyGap>[ \t\v\f]+)(?<key>[^ \t\r\v\f]+)(?:(?<optionGap>[ \t\v\f]+)(?<options>[^ \t\r\v\f]+))?)?(?<rest>.*)$/s;
 
-function changed(line: string, { keyFile, options, without }: WantedLine): string {
+/** Any other backslash is an error to systemd-cryptsetup (its parse_options, extract_first_word). */
+const READABLE = /^(?:[^\\]|\\[,\\])*$/s;
+
+function changed(line: string, { keyFile, options, without }: WantedLine, where: string): string {
   const found = FIELDS.exec(line)?.groups ?? {};
   const { head = line, gap = ' ', keyGap = gap, optionGap = keyGap, rest = '' } = found;
   const had = found['options'];
+  if (had !== undefined && !READABLE.test(had)) {
+    const shown = JSON.stringify(Buffer.from(had, 'latin1').toString());
+    throw new AppError('bad-config', `${where}: options ${shown}: systemd cannot read them`, {
+      hint: 'a backslash stands before a comma or another backslash only',
+    });
+  }
   const field = withOptions(without === undefined ? had : withoutOptions(had, without), options);
   return `${head}${keyGap}${keyFile}${field === '' ? '' : optionGap + field}${rest}`;
 }

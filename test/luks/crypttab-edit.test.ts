@@ -159,6 +159,25 @@ t.test('options that cannot be with a socket', (t) => {
   t.end();
 });
 
+/** As systemd-cryptsetup says it: 'Failed to parse options: Invalid argument'. */
+const isUnreadable = (text: string) => {
+  const line =
+    text.split('\n')[(parseCrypttab(text).entries.find(({ volume }) => volume === 'data')?.line ?? 0) - 1];
+  const [, , , options = ''] = (line ?? '').split(/[ \t\r\v\f]+/).filter((field) => field !== '');
+  return options.replaceAll(/\\[,\\]/g, '').includes('\\');
+};
+
+t.test('options that systemd cannot read', (t) => {
+  for (const options of ['\\', 'luks,\\', 'lu\\ks', 'a\\,b\\é']) {
+    t.ok(isUnreadable(`data /dev/sdb none ${options}`));
+    t.throws(() => edit(`# one\ndata /dev/sdb none ${options}\n`), {
+      code: 'bad-config',
+      message: `crypttab:2: options ${JSON.stringify(options)}: systemd cannot read them`,
+    });
+  }
+  t.end();
+});
+
 t.test(
   'property: every other entry reads as before, and ours as wanted; taking it back gives what was',
   (t) => {
@@ -177,6 +196,10 @@ t.test(
       .map(([lines, end]) => lines.join('\n') + end);
     fc.assert(
       fc.property(file, fc.subarray(['luks', '_netdev']), (text, options) => {
+        if (isUnreadable(text)) {
+          t.throws(() => edit(text, options), { code: 'bad-config' });
+          return true;
+        }
         const edited = edit(text, options);
         const entries = (from: string) => parseCrypttab(from).entries;
         const others = (from: string) => entries(from).filter(({ volume }) => volume !== 'data');
@@ -187,7 +210,7 @@ t.test(
         const back = withoutEdit(edited.bytes, edited)?.toString();
         return back === text || back === `${text}\n`;
       }),
-      { numRuns: 300, seed: 5 },
+      { numRuns: 300 },
     );
     t.end();
   },
