@@ -1,6 +1,7 @@
 import { connect, type Socket } from 'node:net';
 import type { buildConnector, Client } from 'undici';
 import type { TlsSettings } from '../base/ports.ts';
+import { afterThisTurn } from '../base/turn.ts';
 import { closedEarly, established } from './established.ts';
 import { lookUp } from './names.ts';
 
@@ -24,8 +25,9 @@ export async function connectedClient(
   const transport = connect({ host, port, noDelay: true, lookup: lookUp });
   sockets.push(transport);
   const connected = established(transport, 'connect');
-  // Loaded while the kernel connects.
-  const [undici] = await Promise.all([import('undici/lib/dispatcher/client.js'), connected]);
+  // Loaded while the kernel connects, which it does not do before this turn is over.
+  const loaded = afterThisTurn().then(() => import('undici/lib/dispatcher/client.js'));
+  const [undici] = await Promise.all([loaded, connected]);
   if (transport.destroyed) throw closedEarly();
   const socket = tls === null ? transport : await tls.secure(transport, host);
   sockets.push(socket);

@@ -1,9 +1,10 @@
 import type { Random } from '../base/ports.ts';
 import type { Secret } from '../base/secret.ts';
+import { afterThisTurn } from '../base/turn.ts';
 import { contentKeyFrom, generateEphemeral } from '../exchange/agreement.ts';
 import type { EcPoint } from '../exchange/curve.ts';
 import { parseEcKey, thumbprint, toJwk } from '../exchange/jwk.ts';
-import type { Recovery } from '../exchange/recovery.ts';
+import { type Recovery, startRecovery } from '../exchange/recovery.ts';
 import { damaged, type Jwe } from '../jwe/compact.ts';
 import { decryptContent, encryptCompact } from '../jwe/content.ts';
 
@@ -31,6 +32,15 @@ export function ownPoint(jwe: Jwe, serverKey: EcPoint): EcPoint {
   throw damaged(
     `header field epk: expected crv "${serverKey.curve.name}" as key ${jwe.header['kid']}, got "${epk.curve.name}"`,
   );
+}
+
+/**
+ * Computing keeps this thread busy for longer than a TPM tool runs: a pin beside this one starts its tool first.
+ * @param epk the sealed key's own point
+ */
+export async function beginRecovery(epk: EcPoint, serverKey: EcPoint): Promise<Recovery> {
+  await afterThisTurn();
+  return startRecovery(epk, serverKey);
 }
 
 /** @returns null when the server's answer does not open it */

@@ -4,9 +4,8 @@ import { keyPinText, parseKeyPin } from '../base/key-pin.ts';
 import type { Secret } from '../base/secret.ts';
 import type { EcPoint } from '../exchange/curve.ts';
 import { parseEcKey, thumbprint, toJwk } from '../exchange/jwk.ts';
-import { startRecovery } from '../exchange/recovery.ts';
 import { damaged, isObject, type Jwe, shown } from '../jwe/compact.ts';
-import { openWith, ownPoint, sealTo } from './exchange.ts';
+import { beginRecovery, openWith, ownPoint, sealTo } from './exchange.ts';
 import { pinHeader } from './header.ts';
 import type { KeyServer, OpenContext, Pin } from './pin.ts';
 
@@ -97,7 +96,7 @@ async function recover(sealed: Sealed, { servers }: OpenContext, signal: AbortSi
       hint: 'this machine has left it, or the server has a new key',
     });
   }
-  const recovery = startRecovery(sealed.epk, sealed.serverKey);
+  const recovery = await beginRecovery(sealed.epk, sealed.serverKey);
   const answer = await answerOf(server, sealed, toJwk(recovery.blinded), signal);
   const plaintext = await openWith(sealed.jwe, recovery, answer);
   // The server is authenticated: it is the sealed key that is not what it was.

@@ -1,9 +1,8 @@
 import type { Secret } from '../base/secret.ts';
 import type { EcPoint } from '../exchange/curve.ts';
 import { type EcJwk, hasThumbprint, isThumbprint, parseEcKey, toJwk } from '../exchange/jwk.ts';
-import { startRecovery } from '../exchange/recovery.ts';
 import { damaged, isObject, type Jwe, shown } from '../jwe/compact.ts';
-import { openWith, ownPoint } from './exchange.ts';
+import { beginRecovery, openWith, ownPoint } from './exchange.ts';
 import { pinHeader } from './header.ts';
 import type { OpenContext, Pin } from './pin.ts';
 import { sealTang } from './tang-seal.ts';
@@ -68,7 +67,7 @@ function isEcJwk(key: unknown): key is EcJwk {
 /** @throws AppError `unavailable`, `stopped` */
 async function recover(sealed: SealedByTang, { http }: OpenContext, signal: AbortSignal): Promise<Secret> {
   const place = `${sealed.url}/rec/${sealed.kid}`;
-  const recovery = startRecovery(sealed.epk, sealed.serverKey);
+  const recovery = await beginRecovery(sealed.epk, sealed.serverKey);
   const request = { alg: 'ECMR', ...toJwk(recovery.blinded) };
   const answer = parseEcKey(await askTang(http, place, request, signal), (reason) =>
     tangUnavailable(place, `answer: ${reason}`),

@@ -2,6 +2,7 @@ import { AppError } from '../base/errors.ts';
 import { limits } from '../base/limits.ts';
 import type { Argument, HeldLock, Locks, MemoryFile, MemoryFiles, RunResult } from '../base/ports.ts';
 import type { Secret } from '../base/secret.ts';
+import { afterThisTurn } from '../base/turn.ts';
 import type { HashName } from './pcrs.ts';
 import { isSessionHandle, savedSessionHandle } from './structures.ts';
 import type { Tools } from './tools.ts';
@@ -36,16 +37,12 @@ export async function inSequence<T>(
   try {
     await sequence.begin();
     const value = await work(sequence);
+    // Starting a process takes some milliseconds, and who waits for the value can use it first.
     return { value, settled: afterThisTurn().then(() => sequence.end('orderly')) };
   } catch (thrown) {
     await sequence.end('disorderly');
     throw thrown;
   }
-}
-
-/** Starting a process takes some milliseconds, and who waits for the value can use it first. */
-function afterThisTurn(): Promise<void> {
-  return new Promise((resolve) => setImmediate(resolve));
 }
 
 /** One lock for each TPM; a file's name has at most 255 bytes, and no slash. */

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { asAppError } from '../../base/errors.ts';
 import type { Clock, Logger } from '../../base/ports.ts';
 import { serverLimits } from '../../base/server-limits.ts';
+import { afterThisTurn } from '../../base/turn.ts';
 import type { App } from '../api/app.ts';
 import { type MachineState, statusAt } from '../machine/state.ts';
 import type { Machine } from '../store/store.ts';
@@ -65,7 +66,7 @@ export class Rounds {
       }
       after = page.at(-1)?.name;
       // Between two pages others have their turn.
-      await new Promise((resolve) => setImmediate(resolve));
+      await afterThisTurn();
     }
     this.#sinceMs = untilMs;
     this.#counts = counts;

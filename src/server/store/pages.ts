@@ -1,4 +1,5 @@
 import { serverLimits } from '../../base/server-limits.ts';
+import { afterThisTurn } from '../../base/turn.ts';
 import type { Link } from '../audit/chain.ts';
 import type { SignedHead } from '../audit/heads.ts';
 import type { Machine, Reader } from './store.ts';
@@ -42,6 +43,6 @@ async function* pages<T, Place>(
     if (last === undefined) return;
     after = placeOf(last);
     // Between two pages others have their turn.
-    await new Promise((resolve) => setImmediate(resolve));
+    await afterThisTurn();
   }
 }

@@ -1,6 +1,7 @@
 import { DatabaseSync, type StatementSync } from 'node:sqlite';
 import { AppError } from '../../base/errors.ts';
 import { serverLimits } from '../../base/server-limits.ts';
+import { afterThisTurn } from '../../base/turn.ts';
 import {
   type Database,
   type Query,
@@ -121,7 +122,7 @@ export class SqliteDatabase implements Database {
   async #drain(): Promise<void> {
     while (this.#waiting.length > 0) {
       // One turn of the event loop, in which others may come to share the commit.
-      await new Promise((resolve) => setImmediate(resolve));
+      await afterThisTurn();
       await this.#commit(this.#waiting.splice(0, serverLimits.transactionsPerCommit));
     }
     this.#draining = null;
