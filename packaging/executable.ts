@@ -38,8 +38,29 @@ const withoutRest: Plugin = {
   },
 };
 
+/** The command whose start somebody waits for at boot. */
+const AT_BOOT = 'handle';
+
+/**
+ * Leaves the other commands out: V8 reads a code cache as a whole, and that of all of them takes 5 of 60 ms longer. What
+ * `main` imports is resolved by its name alone, so one that is missing is a command that was not asked for.
+ */
+const atBootAlone: Plugin = {
+  name: 'at-boot-alone',
+  setup(build) {
+    build.onResolve({ filter: /^\.\// }, ({ kind, importer, path }) =>
+      kind === 'dynamic-import' && importer === `${root}/src/cli/main.ts` && path !== `./${AT_BOOT}.ts`
+        ? { path, namespace: 'absent' }
+        : null,
+    );
+    build.onLoad({ filter: /^/, namespace: 'absent' }, ({ path }) => ({
+      contents: `throw new Error('${path} is not part of this');`,
+    }));
+  },
+};
+
 /** @returns folders of the npm packages that are in it, from the top of the work tree */
-async function bundle(entry: string, outfile: string): Promise<string[]> {
+async function bundle(entry: string, outfile: string, plugins: Plugin[]): Promise<string[]> {
   const { metafile } = await build({
     absWorkingDir: root,
     entryPoints: [entry],
@@ -53,7 +74,7 @@ async function bundle(entry: string, outfile: string): Promise<string[]> {
     minify: true,
     banner: { js: `(function(require){require=(${requireBuiltin})(${JSON.stringify(loadedWhenUsed)});` },
     footer: { js: '})' },
-    plugins: [withoutRest],
+    plugins: [withoutRest, ...plugins],
     metafile: true,
     logLevel: 'warning',
   }).catch((cause) => {
@@ -81,48 +102,58 @@ export interface NodeBinary {
 }
 
 /**
- * Compiles every function ahead, and not only those that are called while the bundle is loaded, as `useCodeCache` of
- * Node's single executable does: 10 of 70 ms. V8 takes a cache that was made with the same flags, so `lazy` is only
- * off between the two.
+ * Compiles every function ahead where that is wanted, and not only those that are called while the bundle is loaded, as
+ * `useCodeCache` of Node's single executable does: 10 of 70 ms. V8 takes a cache that was made with the same flags, so
+ * `lazy` is only off between the two.
  */
 const makeCodeCache = `
-const [bundled, output] = process.argv.slice(2);
+const [bundled, output, lazy] = process.argv.slice(2);
 const { readFileSync, writeFileSync } = require('node:fs');
 const { setFlagsFromString } = require('node:v8');
-setFlagsFromString('--no-lazy');
+setFlagsFromString(lazy);
 const script = new (require('node:vm').Script)(readFileSync(bundled, 'latin1'), { filename: bundled });
 setFlagsFromString('--lazy');
 writeFileSync(output, script.createCachedData());
 `;
 
-/** The bundle is ASCII. Its name is shown in the stack of a defect. */
-function starter(bundled: string, cached: boolean): string {
-  const cachedData = cached ? ", cachedData: new Uint8Array(getRawAsset('code-cache'))" : '';
+/** A bundle is ASCII. Its name is shown in the stack of a defect. @param chosen JavaScript that gives a bundle's name */
+function starter(chosen: string, cached: boolean): string {
+  const cachedData = cached ? ", cachedData: new Uint8Array(getRawAsset(name + '.cache'))" : '';
   return `const { getRawAsset } = require('node:sea');
-const source = Buffer.from(getRawAsset('bundle')).latin1Slice();
-const script = new (require('node:vm').Script)(source, { filename: '${bundled}'${cachedData} });
+const name = ${chosen};
+const source = Buffer.from(getRawAsset(name + '.cjs')).latin1Slice();
+const script = new (require('node:vm').Script)(source, { filename: name + '.cjs'${cachedData} });
 script.runInThisContext()(require);
 `;
 }
 
-/** Node's single executable (doc/api/single-executable-applications.md), from and to files in `work`. */
-function join(work: string, bundled: string, node: NodeBinary, output: string): void {
+/**
+ * Node's single executable (doc/api/single-executable-applications.md), from and to files in `work`.
+ * @param bundles of which the last is for what is needed at boot, or for all
+ */
+function join(work: string, bundles: readonly string[], node: NodeBinary, output: string): void {
   run(node.strip, ['-o', 'node', node.path], work, 'apt-get install binutils binutils-aarch64-linux-gnu');
   // For the build alone: with it two code caches of the same source have the same bytes.
   const seed = '--random-seed=1';
   const hint = 'Node 26 or later is needed: npm ci, then npm run build';
-  writeFileSync(`${work}/start.cjs`, starter(bundled, node.isOurs));
+  const chosen =
+    bundles.length === 1 ? `'${output}'` : `process.argv[2] === '${AT_BOOT}' ? '${AT_BOOT}' : '${output}'`;
+  writeFileSync(`${work}/start.cjs`, starter(chosen, node.isOurs));
   if (node.isOurs) {
     writeFileSync(`${work}/make-code-cache.cjs`, makeCodeCache);
-    run(node.path, [seed, 'make-code-cache.cjs', bundled, 'code-cache'], work, hint);
+    for (const name of bundles) {
+      const lazy = name === bundles.at(-1) ? '--no-lazy' : '--lazy';
+      run(node.path, [seed, 'make-code-cache.cjs', `${name}.cjs`, `${name}.cache`, lazy], work, hint);
+    }
   }
+  const assets = bundles.flatMap((name) => [`${name}.cjs`, ...(node.isOurs ? [`${name}.cache`] : [])]);
   const configuration = {
     main: 'start.cjs',
     mainFormat: 'commonjs',
     executable: 'node',
     output,
     disableExperimentalSEAWarning: true,
-    assets: { bundle: bundled, ...(node.isOurs ? { 'code-cache': 'code-cache' } : {}) },
+    assets: Object.fromEntries(assets.map((file) => [file, file])),
     // node:ffi warns that it is experimental; SIGUSR1 would open a debugger's port.
     // MiB. A handler lives for a tenth of a second, and with V8's own 1 MiB collects garbage several times in it.
     execArgv: ['--no-warnings', '--disable-sigusr1', '--min-semi-space-size=4'],
@@ -145,8 +176,11 @@ export async function buildExecutable(name: string, node: NodeBinary, output: st
   mkdirSync(dirname(output), { recursive: true });
   const work = mkdtempSync(`${dirname(output)}/.build-`);
   try {
-    const packages = await bundle(`src/bin/${name}.ts`, `${work}/${name}.cjs`);
-    join(work, `${name}.cjs`, node, name);
+    const entry = `src/bin/${name}.ts`;
+    const packages = await bundle(entry, `${work}/${name}.cjs`, []);
+    const hasCommandAtBoot = name === 'fetch-luks-key';
+    if (hasCommandAtBoot) await bundle(entry, `${work}/${AT_BOOT}.cjs`, [atBootAlone]);
+    join(work, hasCommandAtBoot ? [name, AT_BOOT] : [name], node, name);
     // As old as its sources were when they were read: one that was saved during the build counts as newer.
     utimesSync(`${work}/${name}`, started, started);
     renameSync(`${work}/${name}`, output);
