@@ -155,7 +155,7 @@ function join(work: string, bundles: readonly string[], node: NodeBinary, output
     disableExperimentalSEAWarning: true,
     assets: Object.fromEntries(assets.map((file) => [file, file])),
     // node:ffi warns that it is experimental; SIGUSR1 would open a debugger's port.
-    // MiB. A handler lives for a tenth of a second, and with V8's own 1 MiB collects garbage several times in it.
+    // 4 is in MiB: a handler lives for a tenth of a second, and with V8's own 1 collects garbage several times in it.
     execArgv: ['--no-warnings', '--disable-sigusr1', '--min-semi-space-size=4'],
     // NODE_OPTIONS is not obeyed.
     execArgvExtension: 'none',
