@@ -80,7 +80,8 @@ t.test('t of n open it, whatever the others do', async (t) => {
 
 t.test('one that is no share, or no sealed key, leaves its place to the others', async (t) => {
   const zero = await sealShare(Buffer.concat([Buffer.alloc(32), b.subarray(32)]));
-  const cut = sealedB.slice(0, -4);
+  // One letter less is no base64url, whatever the tag is.
+  const cut = sealedB.slice(0, -1);
   for (const [title, jwe] of [
     ['x = 0', [zero, sealedA, sealedB]],
     ['the same x twice', [sealedA, sealedA, sealedB]],
@@ -96,7 +97,7 @@ t.test('one that is no share, or no sealed key, leaves its place to the others',
   stage.put('data', sss({ jwe: [cut, sealedA] }));
   await stage.shows(t, 'too few are left', 'data', {
     status: 6,
-    line: /data\.jwe: sealed key: tag \(part 5\): /,
+    line: /data\.jwe: sealed key: tag \(part 5\): expected base64url$/,
   });
 });
 
