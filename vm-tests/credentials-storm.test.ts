@@ -76,6 +76,12 @@ rm -f ${RESULTS}.pss
 systemctl disable ${instances(way)} 2>/dev/null
 `;
 
+/**
+ * systemd 252 makes a handler's namespace while other units mount their secrets, and very rarely fails over one of those
+ * mounts (as in its issue 29690), so that the handler does not start: then the service must not start either.
+ */
+const RACE = /fetch-luks-key-credential@\S+: Failed at step NAMESPACE spawning \S+: Device or resource busy/g;
+
 scenario('200 services ask at once', { container: bootContainer }, async (t, stage) => {
   const tang = innerTang(stage.folder);
   const ways = Object.keys(WAYS) as Way[];
@@ -97,20 +103,24 @@ scenario('200 services ask at once', { container: bootContainer }, async (t, sta
     const next = ways[index + 1];
     const enable = next === undefined ? '' : `systemctl enable ${instances(next)} 2>/dev/null\n`;
     last = await stage.boot({ ...guest, script: `${report(way)}${enable}` }, last);
-    completed(t, last);
+    const raced = stage.version === 252 && way === 'own' ? (last.journal.match(RACE)?.length ?? 0) : 0;
+    completed(t, last, /^own@\d+\.service$/);
+    t.equal(last.failedUnits.length, raced, 'no service fails but for want of a handler');
+    t.ok(raced <= COUNT / 20, `handlers that systemd did not start: ${raced}`);
     const number = (name: string) => Number(new RegExp(`^${name}: (\\S+)`, 'm').exec(last.output)?.[1] ?? 0);
-    t.equal(number('active'), COUNT, `${WAYS[way].title}: every service has its secret`, {
+    t.equal(number('active'), COUNT - raced, `${WAYS[way].title}: every other service has its secret`, {
       output: last.output,
     });
     t.notMatch(last.journal, /trigger-limit-hit|Too many incoming connections|start-limit-hit/);
     if (way !== 'systemd') {
-      t.equal(last.journal.match(/@\d+\.service\/password: key delivered/g)?.length, COUNT);
+      t.equal(last.journal.match(/@\d+\.service\/password: key delivered/g)?.length, COUNT - raced);
       // Not judged: how many run at once is the other scenarios' doing too. bench/RESULTS.md has it beside its bar.
       t.ok(number('peak') > 0, 'memory was looked at');
     }
     const [, count = '0'] = /^peak: \d+ (\d+)$/m.exec(last.output) ?? [];
     const peak = way === 'systemd' ? '–' : `${Math.round(number('peak') / 1024)} MiB in ${count} processes`;
-    lines.push(`${WAYS[way].title}: ${Math.round(number('took'))} ms, ${peak}`);
+    const without = raced === 0 ? '' : `, ${raced} failed: systemd did not start their handlers`;
+    lines.push(`${WAYS[way].title}: ${Math.round(number('took'))} ms, ${peak}${without}`);
   }
   stage.keep(`systemd ${stage.version}, ${COUNT} services\n${lines.join('\n')}`);
 });
