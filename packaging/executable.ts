@@ -129,20 +129,22 @@ script.runInThisContext()(require);
 
 /**
  * Node's single executable (doc/api/single-executable-applications.md), from and to files in `work`.
- * @param bundles of which the last is for what is needed at boot, or for all
+ * @param bundles one for all commands, and `AT_BOOT` where there is that command
  */
 function join(work: string, bundles: readonly string[], node: NodeBinary, output: string): void {
   run(node.strip, ['-o', 'node', node.path], work, 'apt-get install binutils binutils-aarch64-linux-gnu');
   // For the build alone: with it two code caches of the same source have the same bytes.
   const seed = '--random-seed=1';
   const hint = 'Node 26 or later is needed: npm ci, then npm run build';
-  const chosen =
-    bundles.length === 1 ? `'${output}'` : `process.argv[2] === '${AT_BOOT}' ? '${AT_BOOT}' : '${output}'`;
+  const hasOneForBoot = bundles.includes(AT_BOOT);
+  const chosen = hasOneForBoot
+    ? `process.argv[2] === '${AT_BOOT}' ? '${AT_BOOT}' : '${output}'`
+    : `'${output}'`;
   writeFileSync(`${work}/start.cjs`, starter(chosen, node.isOurs));
   if (node.isOurs) {
     writeFileSync(`${work}/make-code-cache.cjs`, makeCodeCache);
     for (const name of bundles) {
-      const lazy = name === bundles.at(-1) ? '--no-lazy' : '--lazy';
+      const lazy = hasOneForBoot && name !== AT_BOOT ? '--lazy' : '--no-lazy';
       run(node.path, [seed, 'make-code-cache.cjs', `${name}.cjs`, `${name}.cache`, lazy], work, hint);
     }
   }
@@ -177,10 +179,13 @@ export async function buildExecutable(name: string, node: NodeBinary, output: st
   const work = mkdtempSync(`${dirname(output)}/.build-`);
   try {
     const entry = `src/bin/${name}.ts`;
+    const bundles = [name];
     const packages = await bundle(entry, `${work}/${name}.cjs`, []);
-    const hasCommandAtBoot = name === 'fetch-luks-key';
-    if (hasCommandAtBoot) await bundle(entry, `${work}/${AT_BOOT}.cjs`, [atBootAlone]);
-    join(work, hasCommandAtBoot ? [name, AT_BOOT] : [name], node, name);
+    if (name === 'fetch-luks-key') {
+      await bundle(entry, `${work}/${AT_BOOT}.cjs`, [atBootAlone]);
+      bundles.push(AT_BOOT);
+    }
+    join(work, bundles, node, name);
     // As old as its sources were when they were read: one that was saved during the build counts as newer.
     utimesSync(`${work}/${name}`, started, started);
     renameSync(`${work}/${name}`, output);

@@ -161,9 +161,9 @@ t.test('options that cannot be with a socket', (t) => {
 
 /** As systemd-cryptsetup says it: 'Failed to parse options: Invalid argument'. */
 const isUnreadable = (text: string) => {
-  const line =
-    text.split('\n')[(parseCrypttab(text).entries.find(({ volume }) => volume === 'data')?.line ?? 0) - 1];
-  const [, , , options = ''] = (line ?? '').split(/[ \t\r\v\f]+/).filter((field) => field !== '');
+  const entry = parseCrypttab(text).entries.find(({ volume }) => volume === 'data');
+  const line = entry === undefined ? '' : (text.split('\n')[entry.line - 1] ?? '');
+  const [, , , options = ''] = line.split(/[ \t\r\v\f]+/).filter((field) => field !== '');
   return options.replaceAll(/\\[,\\]/g, '').includes('\\');
 };
 
