@@ -252,8 +252,8 @@ t.test('every TPM pin of every sealed key, wherever it is', async (t) => {
   const both = { tpm2: [{ pcr_ids: '4' }, { pcr_ids: '7' }] };
   addToken(disk, clevisToken(['0'], await here.seal('sss', { t: 1, pins: both })));
   here.crypttab(`data ${disk.path} /run/fetch-luks-key/default.sock luks\n`);
-  const only = (events: Measurement[], pcr: number) => events.filter((event) => event.pcr === pcr);
-  await here.boots([...only(updated, 4), ...only(boot, 7)]);
+  const ofPcr = (events: Measurement[], pcr: number) => events.filter((event) => event.pcr === pcr);
+  await here.boots([...ofPcr(updated, 4), ...ofPcr(boot, 7)]);
   const { status, keys } = await here.predicted();
   t.equal(status, 4);
   t.match(keys, [
