@@ -77,8 +77,8 @@ systemctl disable ${instances(way)} 2>/dev/null
 `;
 
 /**
- * systemd 252 makes a handler's namespace while other units mount their secrets, and very rarely fails over one of those
- * mounts (as in its issue 29690), so that the handler does not start: then the service must not start either.
+ * In one boot of many systemd 252 could not make the namespace of two handlers, over /run/credentials, where it mounts
+ * the secrets of other units at the same time. Who has no handler must not start.
  */
 const RACE = /fetch-luks-key-credential@\S+: Failed at step NAMESPACE spawning \S+: Device or resource busy/g;
 
